@@ -74,7 +74,7 @@ async def test_loopback_is_up_and_a_returned_socket_stays_inside(spaces: Namespa
     port = listener.getsockname()[1]
     client = await spaces.run(A, lambda: socket.create_connection(("127.0.0.1", port), 1))
     client.close()
-    with pytest.raises(OSError, match="refused|unreachable"):  # outside: no such port, or a loopback that is down
+    with pytest.raises(OSError, match=r"refused|unreachable"):  # outside: no such port, or a loopback that is down
         socket.create_connection(("127.0.0.1", port), 1)
     listener.close()
 
