@@ -1,0 +1,31 @@
+# One word is enough: `make demo` shows the product, `make test` proves it. Everything else is for those who work on it.
+# ARGS='…' goes to the program, LANES='…' picks lanes of the tests, ONLY='…' picks benchmarks, PYTHON=… the interpreter.
+# Set-up talks on stderr. make's own failure is always 2; for exact exit codes call .venv/bin/intertie.
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test check bench soak lab-openstack clean
+MAKEFLAGS += --no-print-directory
+export PYTHON
+
+help:
+	@echo 'make demo           three sites in network namespaces, joined and serving; ARGS=--check to test and leave'
+	@echo 'make test           everything, each lane timed; LANES="check unit federation contract net demo"'
+	@echo 'make check          format, lint, types, import rules, unit tests: under a minute'
+	@echo 'make bench | soak | lab-openstack'
+	@echo 'make venv | clean   the environment in .venv'
+
+venv:
+	@tools/make-venv
+
+demo: venv
+	@.venv/bin/intertie demo $(ARGS)
+
+test: venv
+	@.venv/bin/python tools/run_tests.py $(LANES)
+
+check: venv
+	@.venv/bin/python tools/run_tests.py check unit
+
+clean:
+	rm -rf .venv .venv.lock build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests tools bench -name __pycache__ -type d -prune -exec rm -rf {} +
