@@ -26,6 +26,15 @@ test: venv
 check: venv
 	@.venv/bin/python tools/run_tests.py check unit
 
+bench: venv
+	@echo 'make bench: there is no benchmark yet' >&2; exit 2
+
+soak: venv
+	@echo 'make soak: there is no long run yet' >&2; exit 2
+
+lab-openstack: venv
+	@echo 'make lab-openstack: there is no OpenStack test bed yet' >&2; exit 2
+
 clean:
 	rm -rf .venv .venv.lock build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests tools bench -name __pycache__ -type d -prune -exec rm -rf {} +
