@@ -1,0 +1,210 @@
+"""The one peer call's message, and its bytes (federation rule 7). The request and the reply have the same shape.
+
+JSON: {"from","incarnation","boot","acks":[{"site","incarnation","seq"}],"upto":{…},"records":[{"record","signature"}],
+"returned":[…],"volatile":{…},"wait":s,"verify":[vpn],"join":token secret}. A record travels as the very text that its
+home signed, so its bytes survive.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from binascii import Error as Base64Error
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from intertie.model.bodies import Address
+from intertie.model.codec import Malformed, check_name, dumps, loads, read
+from intertie.model.records import Cursor, Record
+
+MAX_MESSAGE = 4 * 1024 * 1024
+MAX_BATCH = 256
+"""Records in one message: a long absence is caught up in several calls, none of which is large."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldSight:
+    """A pair's health as the site that measured it tells it; age in seconds when the message was written."""
+
+    vpn: str
+    to: str
+    health: str
+    rtt_ms: float | None = None
+    loss: float | None = None
+    age: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldHost:
+    """A host on a network of a Vpn, so that any member can verify that packets reach it."""
+
+    vpn: str
+    name: str
+    addresses: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldPair:
+    """The outcome of one pair of a `verify`, measured by the sender from its own host."""
+
+    vpn: str
+    from_host: str = ""
+    from_address: str = ""
+    to_site: str = ""
+    to_host: str = ""
+    to_address: str = ""
+    rtt_ms: float | None = None
+    mtu: int = 0
+    ok: bool = False
+    broken_at: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volatile:
+    """Status that is measured, not promised: never a record."""
+
+    sights: tuple[ToldSight, ...] = ()
+    hosts: tuple[ToldHost, ...] = ()
+    verified: tuple[ToldPair, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Join:
+    """First contact: the secret of an invitation, and who uses it. Only in a call without a client certificate."""
+
+    name: str
+    secret: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    sender: str
+    incarnation: int
+    boot: str
+    held: Cursor = Cursor()
+    """How far the sender has read the receiver's records."""
+    since: Cursor = Cursor()
+    upto: Cursor = Cursor()
+    """`records` are all of the sender's that concern the receiver in (since, upto]."""
+    records: tuple[Record, ...] = ()
+    returned: tuple[Record, ...] = ()
+    """The receiver's own records, for one that is behind its own past (rule 18)."""
+    volatile: Volatile = Volatile()
+    wait: float = 0.0
+    """Seconds for which the receiver may hold the reply when it has no news: a site that cannot be called asks so."""
+    verify: tuple[str, ...] = ()
+    """Vpns whose pairs the receiver is asked to probe now."""
+    join: Join | None = None
+    more: bool = False
+    """There are more records than fit: call again at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Envelope:
+    """The message without its records, as the codec reads it."""
+
+    boot: str = ""
+    held: _Place = field(default_factory=lambda: _Place())
+    since: _Place = field(default_factory=lambda: _Place())
+    upto: _Place = field(default_factory=lambda: _Place())
+    volatile: Volatile = Volatile()
+    wait: float = 0.0
+    verify: tuple[str, ...] = ()
+    join: Join | None = None
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    incarnation: int = 0
+    seq: int = 0
+
+    def cursor(self) -> Cursor:
+        return Cursor(self.incarnation, self.seq)
+
+
+def encode(message: Message) -> bytes:
+    """The message's bytes."""
+    held = message.held
+    return dumps(
+        {
+            "from": message.sender,
+            "incarnation": message.incarnation,
+            "boot": message.boot,
+            "acks": [{"incarnation": held.incarnation, "seq": held.seq}],
+            "held": held,
+            "since": message.since,
+            "upto": message.upto,
+            "records": [_sealed(r) for r in message.records],
+            "returned": [_sealed(r) for r in message.returned],
+            "volatile": message.volatile,
+            "wait": message.wait,
+            "verify": message.verify,
+            "join": message.join,
+            "more": message.more,
+        }
+    )
+
+
+def _sealed(record: Record) -> dict[str, str]:
+    return {"record": record.raw.decode(), "signature": b64encode(record.signature).decode()}
+
+
+def decode(raw: bytes, record: Callable[[bytes, bytes], Record]) -> tuple[Message, tuple[str, ...]]:
+    """The message, and a line for each record in it that could not be read (left out; the others stand).
+
+    Malformed if the envelope itself is wrong.
+    """
+    found = loads(raw, MAX_MESSAGE)
+    if not isinstance(found, dict):
+        raise Malformed("not a message")
+    envelope = read(_Envelope, {k: v for k, v in found.items() if k in _Envelope.__slots__})
+    sender = check_name(found["from"], "from") if isinstance(found.get("from"), str) else ""
+    incarnation = found.get("incarnation", 0)
+    if not sender or isinstance(incarnation, bool) or not isinstance(incarnation, int) or incarnation < 0:
+        raise Malformed("from and incarnation are missing")
+    faults: list[str] = []
+    records = _records(found.get("records", []), record, faults)
+    returned = _records(found.get("returned", []), record, faults)
+    message = Message(
+        sender=sender,
+        incarnation=incarnation,
+        boot=envelope.boot,
+        held=envelope.held.cursor(),
+        since=envelope.since.cursor(),
+        upto=envelope.upto.cursor(),
+        records=records,
+        returned=returned,
+        volatile=envelope.volatile,
+        wait=envelope.wait,
+        verify=envelope.verify,
+        join=envelope.join,
+        more=envelope.more,
+    )
+    return message, tuple(faults)
+
+
+def _records(value: Any, record: Callable[[bytes, bytes], Record], faults: list[str]) -> tuple[Record, ...]:
+    if not isinstance(value, list) or len(value) > MAX_BATCH:
+        raise Malformed(f"a list of at most {MAX_BATCH} records is expected")
+    found: list[Record] = []
+    for item in value:
+        try:
+            found.append(_opened(item, record))
+        except Malformed as error:
+            faults.append(error.detail)
+    return tuple(found)
+
+
+def _opened(item: Any, record: Callable[[bytes, bytes], Record]) -> Record:
+    if (
+        not isinstance(item, dict)
+        or not isinstance(item.get("record"), str)
+        or not isinstance(item.get("signature"), str)
+    ):
+        raise Malformed("a record and its signature are expected")
+    try:
+        return record(item["record"].encode(), b64decode(item["signature"], validate=True))
+    except (Base64Error, UnicodeEncodeError):
+        raise Malformed("the signature is not base64") from None

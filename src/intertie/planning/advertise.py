@@ -1,0 +1,221 @@
+"""What this site says next: its answers, and the next versions of the Vpns that it is home to.
+
+`advertise` is the whole of it. It returns drafts; an empty list means that nothing is to be said. It is called for
+the Vpns that something touched, and now and then for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+
+from intertie.model.bodies import AnswerBody, Attachment, Require, VpnBody, VpnKind, Word
+from intertie.model.errors import Reason
+from intertie.model.records import Draft, Kind, Record, State
+from intertie.planning import ranges, trust
+from intertie.planning.admit import AGREED, Situation, attachment_of, judge, member_prefixes, refreshed, share_of
+from intertie.planning.identity import answer_id, made_network
+
+
+def advertise(situation: Situation, ids: Collection[str] | None = None) -> list[Draft]:
+    """Drafts for the Vpns `ids` (None: all). At most one draft a record."""
+    table = situation.table
+    records = table.all_of(Kind.VPN) if ids is None else (r for i in sorted(ids) if (r := table.get(i)) is not None)
+    drafts: list[Draft] = []
+    for vpn in sorted(records, key=lambda r: r.order):
+        if vpn.header.kind is not Kind.VPN:
+            continue
+        if (draft := next_answer(situation, vpn)) is not None:
+            drafts.append(draft)
+        if vpn.home == table.site and (draft := next_version(situation, vpn)) is not None:
+            drafts.append(draft)
+    return drafts
+
+
+# ── Answers ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def next_answer(situation: Situation, vpn: Record) -> Draft | None:
+    """This site's answer to `vpn` if it differs from the one that stands."""
+    table, site = situation.table, situation.site
+    body = vpn.body
+    assert isinstance(body, VpnBody)
+    standing = table.answer_record(vpn.id, site)
+    said = standing.body if standing is not None and standing.live else None
+    assert said is None or isinstance(said, AnswerBody)
+    names = tuple(sorted({*vpn.header.names, *vpn.header.owes, vpn.home} - {site}))
+    if vpn.header.state is State.WITHDRAWN or attachment_of(body, site) is None:
+        return _last_word(vpn, standing, said, names)
+    if vpn.home != site and vpn.home not in trust.pins(table):
+        # A forgotten home: what it left stands until somebody deletes it here, but it gets no new promise.
+        return None
+    said_now = _word(situation, vpn, said)
+    if said is not None and _same(said, said_now, vpn) and standing is not None and standing.header.names == names:
+        return None
+    return Draft(
+        kind=Kind.ANSWER,
+        id=answer_id(site, vpn.id),
+        names=names,
+        body=said_now,
+        base=standing.order if standing is not None else None,
+        epoch=0,
+    )
+
+
+def _last_word(vpn: Record, standing: Record | None, said: AnswerBody | None, names: tuple[str, ...]) -> Draft | None:
+    if standing is None or said is None:
+        return None
+    body = replace(said, word=Word.DRAINED, ports=0, order=vpn.order, digest=vpn.digest)
+    return Draft(kind=Kind.ANSWER, id=standing.id, state=State.WITHDRAWN, names=names, body=body, base=standing.order)
+
+
+def _word(situation: Situation, vpn: Record, said: AnswerBody | None) -> AnswerBody:
+    body = vpn.body
+    assert isinstance(body, VpnBody)
+    if said is None or said.word is Word.REFUSED:
+        said = judge(situation, vpn)
+        if said.word is Word.REFUSED:
+            return said
+    said = refreshed(situation, vpn, said)
+    attachment = attachment_of(body, situation.site)
+    assert attachment is not None
+    if vpn.header.state is not State.CLOSING and not attachment.leaving:
+        return replace(said, word=Word.ACCEPTED, ports=0)
+    ports = _ports_to_drain(situation, vpn, said)
+    return replace(said, word=Word.HELD if ports else Word.DRAINED, ports=ports, order=vpn.order, digest=vpn.digest)
+
+
+def _ports_to_drain(situation: Situation, vpn: Record, said: AnswerBody) -> int:
+    """Only ports of a network that was made for the Vpn keep it: the others lose nothing but the Vpn."""
+    if said.network != made_network(situation.site, vpn.id):
+        return 0
+    return next((n.ports for n in situation.inventory.networks if n.id == said.network), 0)
+
+
+def _same(said: AnswerBody, now: AnswerBody, vpn: Record) -> bool:
+    if said.word is not Word.ACCEPTED or now.word is not Word.ACCEPTED:
+        # A refusal or a drain is the word on one version: the home must see which.
+        return said == now
+    # An acceptance holds for later versions (rule 6): a new version alone is no reason to say it again.
+    return replace(said, order=now.order, digest=now.digest) == now
+
+
+# ── The home's moves ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def next_version(situation: Situation, vpn: Record) -> Draft | None:
+    """The next version of a Vpn of this site's, if what the members answered calls for one."""
+    if vpn.header.state is State.WITHDRAWN:
+        return None
+    body = vpn.body
+    assert isinstance(body, VpnBody)
+    answers = situation.table.answers(vpn.id)
+    if vpn.header.state is State.CLOSING:
+        waiting = [a.site for a in body.attachments if not _drained(answers.get(a.site), vpn)]
+        return None if waiting else withdrawal(vpn, body)
+    return (
+        _on_refusal(vpn, body, answers)
+        or _without_drained(situation, vpn, body, answers)
+        or _frozen(situation, vpn, body, answers)
+    )
+
+
+def _drained(answer: AnswerBody | None, vpn: Record) -> bool:
+    """Whether a member has let go: drained, on this version or a later look at it; a refusal held nothing."""
+    if answer is None:
+        return False
+    return answer.word is Word.REFUSED or (answer.word is Word.DRAINED and answer.order >= vpn.order)
+
+
+def withdrawal(vpn: Record, body: VpnBody, refusal: Reason | None = None) -> Draft:
+    """The tombstone: everybody who was ever named hears of it."""
+    owes = tuple(sorted({*vpn.header.names, *vpn.header.owes}))
+    return Draft(
+        kind=Kind.VPN,
+        id=vpn.id,
+        state=State.WITHDRAWN,
+        names=vpn.header.names,
+        owes=owes,
+        body=replace(body, refusal=refusal),
+        base=vpn.order,
+        epoch=vpn.order.epoch,
+        adopter=vpn.order.adopter,
+    )
+
+
+def version_of(vpn: Record, body: VpnBody, state: State | None = None) -> Draft:
+    """A new version with `body`; who is no longer named stays owed until it has drained."""
+    names = tuple(sorted({a.site for a in body.attachments}))
+    owes = tuple(sorted({*vpn.header.owes, *vpn.header.names} - set(names)))
+    return Draft(
+        kind=Kind.VPN,
+        id=vpn.id,
+        state=state or vpn.header.state,
+        names=names,
+        owes=owes,
+        body=body,
+        base=vpn.order,
+        epoch=vpn.order.epoch,
+        adopter=vpn.order.adopter,
+    )
+
+
+def _on_refusal(vpn: Record, body: VpnBody, answers: dict[str, AnswerBody]) -> Draft | None:
+    if body.require is Require.ANY:
+        return None
+    for attachment in body.attachments:
+        answer = answers.get(attachment.site)
+        if answer is None or answer.word is not Word.REFUSED or attachment.leaving or answer.order < vpn.order:
+            continue
+        why = answer.reason or Reason(code="invalid", text="no reason given")
+        refusal = Reason(code="refused-by-member", text=f"{attachment.site}: {why.text}", hint=why.hint)
+        if attachment.late:
+            # It was added to a Vpn that runs: only the addition is taken back.
+            return version_of(vpn, replace(without(body, attachment.site), refusal=refusal))
+        return withdrawal(vpn, body, refusal)
+    return None
+
+
+def without(body: VpnBody, site: str) -> VpnBody:
+    """The body without a member; in an L2 Vpn its range goes back to the first member (the giver)."""
+    kept = tuple(a for a in body.attachments if a.site != site)
+    leaver = share_of(body, site)
+    shares = tuple(s for s in body.shares if s.site != site)
+    if leaver is not None and shares:
+        heir = next((s for s in shares if s.site == kept[0].site), shares[0])
+        shares = tuple(ranges.absorb(s, leaver, body.prefixes) if s is heir else s for s in shares)
+    return replace(body, attachments=kept, shares=shares)
+
+
+def _without_drained(
+    situation: Situation, vpn: Record, body: VpnBody, answers: dict[str, AnswerBody]
+) -> Draft | None:
+    gone = forgotten_sites(situation)
+    leavers = [
+        a.site for a in body.attachments if a.leaving and (a.site in gone or _drained(answers.get(a.site), vpn))
+    ]
+    if not leavers:
+        return None
+    for site in leavers:
+        body = without(body, site)
+    return version_of(vpn, body)
+
+
+def forgotten_sites(situation: Situation) -> Collection[str]:
+    pinned = trust.pins(situation.table)
+    return {site for site in trust.forgotten(situation.table) if site not in pinned}
+
+
+def _frozen(situation: Situation, vpn: Record, body: VpnBody, answers: dict[str, AnswerBody]) -> Draft | None:
+    """Prefixes that only the members knew go into the record once all have accepted, and never change again."""
+    if body.kind is not VpnKind.L3 or all(a.prefixes for a in body.attachments):
+        return None
+    if not _all_agreed(body.attachments, answers):
+        return None
+    stated = member_prefixes(situation.table, vpn)
+    attachments = tuple(replace(a, prefixes=stated[a.site]) for a in body.attachments)
+    return version_of(vpn, replace(body, attachments=attachments))
+
+
+def _all_agreed(attachments: Iterable[Attachment], answers: dict[str, AnswerBody]) -> bool:
+    return all(a.site in answers and answers[a.site].word in AGREED for a in attachments)

@@ -1,0 +1,208 @@
+"""Records → the items that this site must hold now: a function of what is known, not of the order it came in."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from ipaddress import ip_interface
+
+from intertie.model.bodies import Address, AnswerBody, HostBody, NetworkBody, Prefix, Range, VpnBody, VpnKind, Word
+from intertie.model.items import Host, Interface, Item, ItemKind, Key, Network, Remote, Segment
+from intertie.model.records import Kind, Record, State
+from intertie.planning import ranges, trust
+from intertie.planning.admit import AGREED, attachment_of, gateways_of, l2_answers, member_prefixes
+from intertie.planning.identity import bridge_name, made_network
+from intertie.planning.table import Table
+
+
+def compile_site(table: Table, blocked: Collection[str] = ()) -> frozenset[Item]:
+    """All that this site must hold; `blocked` are Vpns (ids) in whose segment here a loop was seen."""
+    networks = wanted_networks(table)
+    items: set[Item] = set(networks.values())
+    for vpn, body in table.vpns():
+        segment = segment_of(table, vpn, body, blocked)
+        if segment is not None:
+            items.add(segment)
+    items |= set(_hosts(table, networks))
+    return frozenset(items)
+
+
+# ── Networks ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def wanted_networks(table: Table) -> dict[str, Network]:
+    """id → network: those of this site's records, and those that its accepted L2 Vpns make."""
+    found = {r.id: _own_network(r.id, b) for r, b in table.bodies(Kind.NETWORK, NetworkBody)}
+    in_use = {b.network for _, b in table.bodies(Kind.HOST, HostBody)}
+    for record in table.all_of(Kind.VPN):
+        network = _made_network(table, record)
+        # A network on which hosts of ours live outlasts its Vpn (a forced delete destroys nothing in use).
+        if network is not None and (_stands(table, record) or network.id in in_use):
+            found[network.id] = network
+    return found
+
+
+def _own_network(id: str, body: NetworkBody) -> Network:
+    return Network(
+        id=id,
+        name=body.name,
+        project=body.project,
+        prefixes=body.prefixes,
+        mtu=body.mtu,
+        bridge=body.bridge or bridge_name(id),
+        own=not body.bridge,
+    )
+
+
+def _made_network(table: Table, record: Record) -> Network | None:
+    """The network that this site makes, or made, for an L2 Vpn."""
+    body = record.body
+    assert isinstance(body, VpnBody)
+    answer = table.answer_record(record.id, table.site)
+    said = answer.body if answer is not None else None
+    id = made_network(table.site, record.id)
+    if body.kind is not VpnKind.L2 or not isinstance(said, AnswerBody) or said.network != id:
+        return None
+    return Network(
+        id=id,
+        name=said.network_name,
+        project=said.project,
+        prefixes=said.prefixes,
+        mtu=said.mtu,
+        bridge=bridge_name(id),
+    )
+
+
+def _stands(table: Table, record: Record) -> bool:
+    return record.live and _agreed(table, record) is not None
+
+
+def _agreed(table: Table, vpn: Record) -> AnswerBody | None:
+    """This site's own answer, if it is a yes that still holds for the version that stands."""
+    body = vpn.body
+    assert isinstance(body, VpnBody)
+    answer = table.answers(vpn.id).get(table.site)
+    if answer is None or answer.word not in AGREED or attachment_of(body, table.site) is None:
+        return None
+    return answer
+
+
+# ── Segments ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def segment_of(table: Table, vpn: Record, body: VpnBody, blocked: Collection[str] = ()) -> Segment | None:
+    """This site's segment of a standing Vpn; None while it has not said yes, or has no underlay address."""
+    answer = _agreed(table, vpn)
+    if answer is None or not answer.endpoints or vpn.header.state is State.WITHDRAWN:
+        return None
+    network = bridge_of(table, answer.network)
+    return Segment(
+        vpn=vpn.id,
+        kind=body.kind,
+        epoch=vpn.order.epoch,
+        vni=body.vni,
+        network=answer.network,
+        bridge=network,
+        local=answer.endpoints[0],
+        mtu=body.mtu,
+        remotes=tuple(sorted(_remotes(table, vpn, body))),
+        gateways=interfaces(answer.gateways, answer.prefixes),
+        ranges=tuple(sorted(answer.ranges)),
+        blocked=vpn.id in blocked,
+    )
+
+
+def bridge_of(table: Table, network: str) -> str:
+    """The bridge of one of this site's networks: an existing one if its record says so."""
+    record = table.get(network)
+    if record is not None and isinstance(record.body, NetworkBody) and record.body.bridge:
+        return record.body.bridge
+    return bridge_name(network)
+
+
+def _remotes(table: Table, vpn: Record, body: VpnBody) -> Iterable[Remote]:
+    """The other members that have said yes and are trusted still: with nobody else a packet is exchanged."""
+    pinned = trust.pins(table)
+    prefixes = member_prefixes(table, vpn) if body.kind is VpnKind.L3 else {}
+    for site, answer in table.answers(vpn.id).items():
+        member = attachment_of(body, site)
+        if site == table.site or member is None or site not in pinned or answer.word not in AGREED:
+            continue
+        if answer.endpoints:
+            yield Remote(site=site, endpoints=tuple(sorted(answer.endpoints)), prefixes=tuple(prefixes.get(site, ())))
+
+
+def interfaces(addresses: Iterable[Address], prefixes: Iterable[Prefix]) -> tuple[Interface, ...]:
+    """Each address with the length of the prefix it lies in."""
+    prefixes = tuple(prefixes)
+    return tuple(
+        ip_interface(f"{a}/{p.prefixlen}") for a in addresses for p in prefixes if a.version == p.version and a in p
+    )
+
+
+# ── Hosts ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _hosts(table: Table, networks: Mapping[str, Network]) -> Iterable[Host]:
+    for record, body in table.bodies(Kind.HOST, HostBody):
+        network = networks.get(body.network)
+        if network is None:
+            continue
+        yield Host(
+            id=record.id,
+            name=body.name,
+            project=body.project,
+            network=network.id,
+            bridge=network.bridge,
+            interfaces=interfaces(body.addresses, network.prefixes),
+            gateways=gateways_of(table, network.id, network.prefixes),
+            mtu=network.mtu,
+        )
+
+
+def network_ranges(table: Table, network: Network) -> tuple[Range, ...]:
+    """The addresses that this site may give to hosts: its range in the L2 Vpn; without one, all that is usable."""
+    for answer in l2_answers(table, network.id):
+        return answer.ranges
+    return ranges.whole(network.prefixes)
+
+
+# ── Evidence ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def may_go(table: Table, key: Key) -> bool:
+    """Whether there is evidence that the item may be removed (rule 19): a record that says that it ended, or that
+    this site is no longer part of it. An item that no record explains is an orphan and stays."""
+    kind, id = key
+    if kind is ItemKind.SEGMENT:
+        vpn = table.get(id.split("/", 1)[0])
+        return vpn is not None and not _stands_here(table, vpn, id.split("/", 1)[1])
+    record = table.get(id)
+    if record is not None and record.header.kind in (Kind.NETWORK, Kind.HOST):
+        return not record.live
+    if kind is ItemKind.NETWORK:
+        return any(
+            made_network(table.site, vpn.id) == id and not _stands(table, vpn) and _ended(table, vpn)
+            for vpn in table.all_of(Kind.VPN)
+        )
+    return False
+
+
+def _stands_here(table: Table, vpn: Record, network: str) -> bool:
+    if not vpn.live:
+        return False
+    answer = table.answers(vpn.id).get(table.site)
+    body = vpn.body
+    assert isinstance(body, VpnBody)
+    if attachment_of(body, table.site) is None:
+        return False
+    # Named, but not answered yet (an empty store that is filling again): keep what is there.
+    return answer is None or (answer.word is not Word.REFUSED and answer.network == network)
+
+
+def _ended(table: Table, vpn: Record) -> bool:
+    body = vpn.body
+    assert isinstance(body, VpnBody)
+    if not vpn.live or attachment_of(body, table.site) is None:
+        return True
+    answer = table.answers(vpn.id).get(table.site)
+    return answer is not None and answer.word is Word.REFUSED

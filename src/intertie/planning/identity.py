@@ -1,0 +1,40 @@
+"""Names and addresses derived from others, the same way at every site."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from intertie.model.records import Kind
+
+
+def bridge_name(network: str) -> str:
+    """The Linux bridge of a network that we make (IFNAMSIZ leaves 15 characters)."""
+    return "ib" + sha256(network.encode()).hexdigest()[:10]
+
+
+def segment_mac(site: str, vpn: str) -> str:
+    """MAC of a site's segment device. The high first octet (unicast, locally administered) keeps a bridge that
+    takes the lowest MAC of its ports from ever taking this one."""
+    digest = sha256(f"{site} {vpn}".encode()).digest()
+    return ":".join(f"{octet:02x}" for octet in (0xFE, *digest[:5]))
+
+
+def made_network(site: str, vpn: str) -> str:
+    """Id of the network that `site` makes for an L2 Vpn in which it names none."""
+    return f"{site}.net-{vpn.split('.', 1)[1].lower()}"
+
+
+def answer_id(site: str, vpn: str) -> str:
+    return f"{site}.{Kind.ANSWER.value}.{vpn}"
+
+
+def site_id(site: str) -> str:
+    return f"{site}.site"
+
+
+def introduction_id(site: str, peer: str) -> str:
+    return f"{site}.introduction.{peer}"
+
+
+def forgotten_id(site: str, peer: str, incarnation: int) -> str:
+    return f"{site}.forgotten.{peer}.{incarnation}"

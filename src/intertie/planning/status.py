@@ -1,0 +1,203 @@
+"""What a Vpn looks like now: phase and health, derived from records and packets whenever somebody asks (never stored)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from intertie.model.bodies import AnswerBody, Attachment, Range, VpnBody, Word
+from intertie.model.records import Record, State
+from intertie.planning.table import Table
+
+
+class Health(StrEnum):
+    UNKNOWN = "unknown"
+    READY = "ready"
+    DOWN = "down"
+
+
+class Phase(StrEnum):
+    WAITING = "waiting"
+    READY = "ready"
+    DEGRADED = "degraded"
+    REFUSED = "refused"
+    DELETING = "deleting"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """What packets said of one pair (from here to there): health, RTT in ms, loss 0..1, and when (UTC)."""
+
+    health: Health = Health.UNKNOWN
+    rtt_ms: float | None = None
+    loss: float | None = None
+    probed_at: datetime | None = None
+
+
+Sights = Mapping[tuple[str, str, str], Sight]
+"""(vpn, from site, to site) → sight: measured here, or told by the site that measured it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairView:
+    from_: str
+    to: str
+    health: Health
+    rtt_ms: float | None
+    loss: float | None
+    probed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberView:
+    site: str
+    network: str
+    answer: str
+    reason: str
+    hint: str
+    ranges: tuple[Range, ...]
+    ports_in_use: int
+    health: Health
+    rtt_ms: float | None
+    loss: float | None
+    probed_at: datetime | None
+    realised: bool
+    leaving: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VpnView:
+    """A Vpn as the REST API shows it (docs/interface.md)."""
+
+    id: str
+    name: str
+    kind: str
+    project: str
+    owner: str
+    epoch: int
+    version: tuple[int, int]
+    transport: str
+    vni: int
+    route_target: str
+    mtu: int
+    require: str
+    phase: Phase
+    reason: str
+    created_at: datetime
+    prefixes: tuple[str, ...]
+    members: tuple[MemberView, ...]
+    pairs: tuple[PairView, ...]
+
+
+def pair_sight(sights: Sights, vpn: str, a: str, b: str) -> Sight:
+    """The sight of the pair in either direction, the later one first; ready needs only one (a probe is a round trip)."""
+    both = [
+        s for s in (sights.get((vpn, a, b)), sights.get((vpn, b, a))) if s is not None and s.probed_at is not None
+    ]
+    ready = [s for s in both if s.health is Health.READY]
+    return max(ready or both, key=_when, default=Sight())
+
+
+def _when(sight: Sight) -> float:
+    return sight.probed_at.timestamp() if sight.probed_at is not None else 0.0
+
+
+def view(table: Table, vpn: Record, sights: Sights, project: str | None = None) -> VpnView:
+    """`vpn` as seen from this site."""
+    body = vpn.body
+    assert isinstance(body, VpnBody)
+    answers = table.answers(vpn.id)
+    pairs = pair_views(vpn, body, sights)
+    phase, reason = phase_of(vpn, body, answers, pairs)
+    return VpnView(
+        id=vpn.id,
+        name=body.name,
+        kind=body.kind.value,
+        project=project or body.project,
+        owner=vpn.home,
+        epoch=vpn.order.epoch,
+        version=(vpn.order.incarnation, vpn.order.seq),
+        transport=body.transport,
+        vni=body.vni,
+        route_target=body.route_target,
+        mtu=body.mtu,
+        require=body.require.value,
+        phase=phase,
+        reason=reason,
+        created_at=body.created_at,
+        prefixes=tuple(str(p) for p in body.prefixes),
+        members=tuple(_member(a, answers.get(a.site), pairs, vpn) for a in body.attachments),
+        pairs=pairs,
+    )
+
+
+def pair_views(vpn: Record, body: VpnBody, sights: Sights) -> tuple[PairView, ...]:
+    """Every unordered pair of members, in the order of the member list."""
+    sites = [a.site for a in body.attachments]
+    found = []
+    for i, a in enumerate(sites):
+        for b in sites[i + 1 :]:
+            s = pair_sight(sights, vpn.id, a, b)
+            found.append(
+                PairView(from_=a, to=b, health=s.health, rtt_ms=s.rtt_ms, loss=s.loss, probed_at=s.probed_at)
+            )
+    return tuple(found)
+
+
+def phase_of(
+    vpn: Record, body: VpnBody, answers: Mapping[str, AnswerBody], pairs: tuple[PairView, ...]
+) -> tuple[Phase, str]:
+    """The phase, and in words what it is waiting for."""
+    if vpn.header.state is State.WITHDRAWN and body.refusal is not None:
+        return Phase.REFUSED, body.refusal.text
+    if vpn.header.state is not State.LIVE:
+        busy = [f"{s} ({a.ports} ports in use)" for s, a in answers.items() if a.word is Word.HELD]
+        silent = [a.site for a in body.attachments if a.site not in answers and vpn.live]
+        return Phase.DELETING, "; ".join([*busy, *(f"{s} has not answered" for s in silent)])
+    waiting = [a.site for a in body.attachments if a.site not in answers]
+    refused = [f"{s}: {a.reason.text if a.reason else ''}" for s, a in answers.items() if a.word is Word.REFUSED]
+    failed = [f"{s}: {a.failed.text}" for s, a in answers.items() if a.failed is not None]
+    down = [f"{p.from_}–{p.to} down" for p in pairs if p.health is Health.DOWN]
+    unseen = [f"{p.from_}–{p.to}" for p in pairs if p.health is Health.UNKNOWN]
+    if refused or failed or down:
+        return Phase.DEGRADED, "; ".join([*refused, *failed, *down])
+    if waiting:
+        return Phase.WAITING, f"no answer yet from {', '.join(waiting)}"
+    if unseen:
+        return Phase.WAITING, f"no probe crossed lately between {', '.join(unseen)}"
+    note = body.refusal.text if body.refusal is not None else ""
+    return Phase.READY, note
+
+
+def _member(a: Attachment, answer: AnswerBody | None, pairs: tuple[PairView, ...], vpn: Record) -> MemberView:
+    mine = [p for p in pairs if a.site in (p.from_, p.to)]
+    rtts = [p.rtt_ms for p in mine if p.rtt_ms is not None]
+    losses = [p.loss for p in mine if p.loss is not None]
+    times = [p.probed_at for p in mine if p.probed_at is not None]
+    why = (answer.failed or answer.reason) if answer is not None else None
+    return MemberView(
+        site=a.site,
+        network=(answer.network_name if answer is not None else "") or a.network,
+        answer=answer.word.value if answer is not None else "waiting",
+        reason=why.text if why is not None else "",
+        hint=why.hint if why is not None else "",
+        ranges=answer.ranges if answer is not None else (),
+        ports_in_use=answer.ports if answer is not None else 0,
+        health=_worst(mine),
+        rtt_ms=max(rtts, default=None),
+        loss=max(losses, default=None),
+        probed_at=min(times, default=None),
+        realised=answer.realised if answer is not None else False,
+        leaving=a.leaving,
+    )
+
+
+def _worst(pairs: list[PairView]) -> Health:
+    seen = {p.health for p in pairs}
+    if Health.DOWN in seen:
+        return Health.DOWN
+    if Health.UNKNOWN in seen or not seen:
+        return Health.UNKNOWN
+    return Health.READY
