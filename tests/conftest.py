@@ -72,7 +72,12 @@ def enter_namespaces(config: pytest.Config) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     command = [*wrapper(), sys.executable, "-m", "pytest", *config.invocation_params.args]
-    os.execvpe(command[0], command, {**os.environ, INSIDE: "1"})
+    environment = {**os.environ, INSIDE: "1"}
+    if uid := os.geteuid():
+        environment["LOGNAME"] = (
+            f"uid-{uid}"  # else pytest would keep its files under root's name, which root may own
+        )
+    os.execvpe(command[0], command, environment)
 
 
 def raise_loopback() -> None:

@@ -208,8 +208,10 @@ def newcomer() -> Iterator[Place]:
             "INTERTIE_TESTS_STRICT": "1",
         }
         place = Place(checkout, ORDINARY, environment)
+        began = time.monotonic()
         if place.run("make", "venv") != 0:
             raise SystemExit("make venv fails for an ordinary user")
+        print(f"make venv as uid {ORDINARY}: {time.monotonic() - began:.1f} s", flush=True)
         yield place
 
 
