@@ -26,13 +26,13 @@ test: venv
 check: venv
 	@.venv/bin/python tools/run_tests.py check unit
 
-bench: venv
+bench:
 	@echo 'make bench: there is no benchmark yet' >&2; exit 2
 
-soak: venv
+soak:
 	@echo 'make soak: there is no long run yet' >&2; exit 2
 
-lab-openstack: venv
+lab-openstack:
 	@echo 'make lab-openstack: there is no OpenStack test bed yet' >&2; exit 2
 
 clean:

@@ -35,6 +35,7 @@ BIN = Path(".venv/bin")
 LANES = ("check", "unit", "federation", "contract", "net", "demo")
 TWICE = ("net", "demo")
 ORDINARY = 65534
+LANE_SECONDS = 1200
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 CHECKS = (
@@ -99,16 +100,22 @@ class Place:
     environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
 
     def run(self, *command: str | Path) -> int:
-        return subprocess.run(
-            command,
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            user=self.uid,
-            group=self.uid,
-            extra_groups=None if self.uid is None else (),
-            check=False,
-        ).returncode
+        """The command's exit code; 124, as timeout(1) has it, when it took longer than any lane may."""
+        try:
+            return subprocess.run(
+                command,
+                cwd=self.folder,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                user=self.uid,
+                group=self.uid,
+                extra_groups=None if self.uid is None else (),
+                check=False,
+                timeout=LANE_SECONDS,
+            ).returncode
+        except subprocess.TimeoutExpired:
+            print(f"ended after {LANE_SECONDS} s: {' '.join(map(str, command))}", flush=True)
+            return 124
 
     def pytest(self, lane: str, name: str) -> Counts:
         with tempfile.TemporaryDirectory(prefix="intertie-report-") as scratch:
