@@ -1,0 +1,133 @@
+"""The tables, and the way from every earlier version of them (docs/decisions/0002-store-migrations.md).
+
+Plain SQL types only, so that the same tables serve SQLite and PostgreSQL. Each row carries a checksum over all its
+other columns: databases notice a broken page by its structure, not a flipped bit within a value.
+
+To change the schema: alter the tables below, raise VERSION, append to MIGRATIONS the function that brings a database
+of the version before to the new one, and keep a dump of the old version as `tests/contract/store_vN.sql`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    insert,
+    inspect,
+    select,
+    update,
+)
+
+from intertie.model.storage import Damaged, TooNew
+
+VERSION = 1
+
+metadata = MetaData()
+
+schema_version = Table("schema_version", metadata, Column("version", Integer, nullable=False))
+
+site = Table(
+    "site",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("incarnation", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("checksum", LargeBinary, nullable=False),
+)
+"""One row: whose store this is, and the last place in the order that was given."""
+
+records = Table(
+    "records",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("home", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("adopter", Text, nullable=False),
+    Column("incarnation", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("raw", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Column("checksum", LargeBinary, nullable=False),
+    Index("records_by_home", "home", "incarnation", "seq"),
+)
+"""The standing versions. `raw` is what the home signed, to the octet; the columns before it repeat its header."""
+
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("direction", Text, primary_key=True),
+    Column("peer", Text, primary_key=True),
+    Column("incarnation", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("checksum", LargeBinary, nullable=False),
+)
+"""direction `read`: how far this site has read the peer; `acked`: how far the peer has read this site."""
+
+local = Table(
+    "local",
+    metadata,
+    Column("space", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("checksum", LargeBinary, nullable=False),
+)
+
+Migration = Callable[[Connection], None]
+
+MIGRATIONS: tuple[Migration, ...] = ()
+"""MIGRATIONS[n - 1] brings a database of version n to n + 1, inside the transaction that it is given."""
+
+
+def checksum(values: Sequence[object]) -> bytes:
+    """16 octets over the values of a row, checksum left out. Any type: a flipped bit may change a column's type."""
+    hashed = blake2b(digest_size=16)
+    for value in values:
+        octets = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
+        hashed.update(b"%d:" % len(octets))
+        hashed.update(octets)
+    return hashed.digest()
+
+
+def bring_up(connection: Connection, migrations: Sequence[Migration] = MIGRATIONS, version: int = VERSION) -> bool:
+    """Makes the tables, or brings them up to `version`; whether they were made. All in the caller's transaction.
+
+    Raises TooNew for a database of a later Intertie, Damaged for one that is not Intertie's at all.
+    """
+    present = set(inspect(connection).get_table_names())
+    if not present:
+        metadata.create_all(connection)
+        connection.execute(insert(schema_version).values(version=version))
+        return True
+    found = _version(connection) if schema_version.name in present else None
+    if found is None:
+        raise Damaged(f"it holds other tables ({', '.join(sorted(present)[:3])}): not a store of Intertie's")
+    if found > version:
+        raise TooNew(
+            f"it has schema version {found}, this Intertie knows up to {version}",
+            hint="start the version of Intertie that last ran here, or a later one",
+        )
+    for migrate in migrations[found - 1 : version - 1]:
+        migrate(connection)
+    if found < version:
+        connection.execute(update(schema_version).values(version=version))
+    return False
+
+
+def _version(connection: Connection) -> int | None:
+    rows = connection.execute(select(schema_version.c.version)).all()
+    if len(rows) != 1 or not isinstance(rows[0].version, int) or rows[0].version < 1:
+        return None
+    return rows[0].version

@@ -1,0 +1,358 @@
+"""The store of one agent: an SQLite file, forced to disk before a commit returns (rule 3, I3).
+
+One thread owns the only connection. Batches that wait while the disk is busy go into one transaction together
+(group commit), each in a savepoint of its own, so that a conflict in one does not touch the others; their callers
+hear of it after the COMMIT has returned, never before.
+
+Files beside the database at `path`:
+
+    path-wal, path-shm   SQLite's own, gone after a clean end
+    path.lock            held while a process has the store open: SQLite is for one agent a site
+    path.marker          how far the store has come (`store.marker`); best kept outside what backups put back
+
+Opening looks at everything: the log before SQLite replays it, the structure of the pages, the checksum of each row.
+A store that is not as it was written is refused with `Damaged`, and stays as it is for a look at it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from sqlalchemy import URL, Connection, Engine, NestedTransaction, StaticPool, create_engine, event
+from sqlalchemy.exc import DBAPIError
+
+from intertie.model.records import Cursor
+from intertie.model.storage import Batch, Committed, Damaged, InUse, Seal, Snapshot, StorageError
+from intertie.store import rows, schema
+from intertie.store.marker import Marker
+from intertie.store.rules import settle, touched
+from intertie.store.wal import lost_behind
+
+GROUP = 256
+"""Batches in one transaction at most, so that nobody's commit waits for an endless one."""
+_BUSY_SECONDS = 5.0
+_PRAGMAS = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA cell_size_check = ON",
+    "PRAGMA journal_size_limit = 8388608",
+)
+_WHAT_TO_DO = (
+    "move it and the files beside it aside (keep the marker) and start again: the agent goes on with a higher "
+    "incarnation, takes its records back from its peers, and removes nothing that forwards; or put a backup there"
+)
+_SQLITE_WORDS = {
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_READONLY: "it may only be read",
+    sqlite3.SQLITE_IOERR: "the disk failed to read or write",
+    sqlite3.SQLITE_CANTOPEN: "the file cannot be opened",
+    sqlite3.SQLITE_PERM: "no permission",
+    sqlite3.SQLITE_BUSY: "another program holds it for too long",
+    sqlite3.SQLITE_LOCKED: "another program holds it for too long",
+    sqlite3.SQLITE_NOMEM: "no memory",
+}
+_BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """A batch on its way, and who waits for it."""
+
+    batch: Batch
+    seal: Seal
+    done: Future[Committed] = field(default_factory=Future)
+    outcome: Committed | None = None
+    error: BaseException | None = None
+
+    def resolve(self) -> None:
+        if self.error is not None:
+            self.done.set_exception(self.error)
+        elif self.outcome is not None:
+            self.done.set_result(self.outcome)
+
+
+class _Savepoint:
+    """One batch within the group's transaction. What its own work raises undoes it alone and goes to its caller;
+    what the database raises is everybody's and passes through."""
+
+    def __init__(self, connection: Connection, waiting: _Waiting) -> None:
+        self._connection = connection
+        self._waiting = waiting
+
+    def __enter__(self) -> None:
+        self._nested: NestedTransaction = self._connection.begin_nested()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if error is None:
+            self._nested.commit()
+        elif isinstance(error, DBAPIError):
+            return False
+        else:
+            self._nested.rollback()
+            self._waiting.error = error
+        return True
+
+
+class SqliteStore:
+    """Implements the agent's port `Store`; see `model.storage` for what its methods mean.
+
+    `site` is the name of the site whose store this is; `decode` parses a record's bytes and signature. `open`
+    raises Damaged, InUse, TooNew or another StorageError; `commit` raises Conflict, what the seal raises, or
+    Unavailable (code `storage`) when the batch could not be made durable; then nothing of it was written.
+    """
+
+    def __init__(self, path: Path, *, site: str, decode: rows.Decode, marker: Path | None = None) -> None:
+        self._path = path
+        self._site = site
+        self._decode = decode
+        self._marker = Marker(marker or path.with_name(path.name + ".marker"))
+        self._waiting: deque[_Waiting] = deque()
+        self._thread: ThreadPoolExecutor | None = None
+        self._files = ExitStack()
+        self._database = ExitStack()
+        self._connection: Connection | None = None
+
+    async def open(self, incarnation_at_least: int = 0) -> Snapshot:
+        if self._thread is not None:
+            raise StorageError(f"the store {self._path} is open already")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+        try:
+            opening = self._thread.submit(self._open, incarnation_at_least)
+            return await asyncio.wrap_future(opening)
+        except StorageError:
+            await self.close()
+            raise
+
+    async def commit(self, batch: Batch, seal: Seal) -> Committed:
+        """A caller that is cancelled meanwhile does not learn whether its batch was written."""
+        if self._thread is None:
+            raise StorageError(f"the store {self._path} is not open")
+        waiting = _Waiting(batch, seal)
+        self._waiting.append(waiting)
+        self._thread.submit(self._write_waiting)
+        return await asyncio.wrap_future(waiting.done)
+
+    async def close(self) -> None:
+        """Writes what is waiting, then lets go of the files. Closing twice does no harm."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            await asyncio.wrap_future(thread.submit(self._close))
+            thread.shutdown(wait=False)
+
+    # ── In the store's thread ──────────────────────────────────────────────────────────────────────────────
+
+    def _open(self, incarnation_at_least: int) -> Snapshot:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._files.callback(_lock(self._path))
+            self._files.callback(self._marker.close)
+            reached = self._marker.open()
+            if lost := lost_behind(self._path.with_name(self._path.name + "-wal")):
+                raise Damaged(lost, hint=_WHAT_TO_DO)
+            _make_private(self._path)
+            connection = self._connect()
+            with connection.begin():
+                snapshot = self._take_up(connection, incarnation_at_least, reached)
+            _sync_directory(self._path.parent)
+            self._marker.write(Cursor(snapshot.incarnation, snapshot.seq), durable=True)
+            return snapshot
+        except (StorageError, DBAPIError, OSError) as error:
+            self._close()
+            raise self._explained(error, opening=True) from error
+
+    def _take_up(self, connection: Connection, at_least: int, reached: Cursor | None) -> Snapshot:
+        fresh = schema.bring_up(connection)
+        if fresh:
+            rows.make_site(connection, self._site, Cursor(0, 0))
+        else:
+            _check_structure(connection)
+        loaded, last = rows.load(connection, self._site, self._decode)
+        behind = reached if reached is not None and reached > last else None
+        incarnation = max(last.incarnation, at_least)
+        if fresh or behind:
+            # Above everything that the lost or newer copy can have written, whatever part of it is known.
+            incarnation = max(incarnation, reached.incarnation if reached else 0) + 1
+        if incarnation > last.incarnation:
+            rows.set_place(connection, self._site, Cursor(incarnation, last.seq))
+        return Snapshot(
+            records=loaded.records,
+            cursors=loaded.cursors,
+            acked=loaded.acked,
+            local=loaded.local,
+            incarnation=incarnation,
+            seq=last.seq,
+            fresh=fresh,
+            behind=behind,
+        )
+
+    def _connect(self) -> Connection:
+        if self._connection is None:
+            engine = _engine(self._path)
+            self._database.callback(engine.dispose)
+            connection = engine.connect()
+            self._database.callback(connection.close)
+            self._connection = connection
+        return self._connection
+
+    def _write_waiting(self) -> None:
+        group: list[_Waiting] = []
+        while self._waiting and len(group) < GROUP:
+            waiting = self._waiting.popleft()
+            if waiting.done.set_running_or_notify_cancel():
+                group.append(waiting)
+        try:
+            if group:
+                self._write(group)
+        finally:
+            for waiting in group:
+                if not waiting.done.done():
+                    waiting.done.set_exception(StorageError(f"the writer of {self._path} stopped"))
+
+    def _write(self, group: list[_Waiting]) -> None:
+        try:
+            connection = self._connect()
+            with connection.begin():
+                before = last = rows.last_place(connection)
+                for waiting in group:
+                    last = self._attempt(connection, waiting, last)
+                if last != before:
+                    rows.set_place(connection, self._site, last)
+        except DBAPIError as error:
+            for waiting in group:
+                waiting.error = self._explained(error)
+            if self._connection is not None and self._connection.in_transaction():
+                self._disconnect()  # it could not even be rolled back
+        else:
+            self._marker.write(last)
+        for waiting in group:
+            waiting.resolve()
+
+    def _attempt(self, connection: Connection, waiting: _Waiting, last: Cursor) -> Cursor:
+        """The last place given after this batch."""
+        with _Savepoint(connection, waiting):
+            held = rows.standing(connection, touched(waiting.batch))
+            settled = settle(waiting.batch, held, last, self._site, waiting.seal)
+            rows.write(connection, waiting.batch, settled)
+            waiting.outcome = settled.committed
+            last = settled.last
+        return last
+
+    def _close(self) -> None:
+        while self._waiting:
+            self._write_waiting()
+        self._disconnect()
+        self._files.close()
+
+    def _disconnect(self) -> None:
+        self._connection = None
+        self._database.close()
+
+    def _explained(self, error: StorageError | DBAPIError | OSError, *, opening: bool = False) -> StorageError:
+        """`error` in words that name the file and say what to do."""
+        name = f"the store {self._path}"
+        if isinstance(error, StorageError):
+            hint = error.hint or (_WHAT_TO_DO if isinstance(error, Damaged) else "")
+            return type(error)(f"{name} cannot be used: {error.detail}", hint=hint)
+        if isinstance(error, OSError):
+            return StorageError(f"{name} cannot be used: {error.strerror or error}")
+        # Without a code it was the reading of a value that failed: text that is no text.
+        code = getattr(error.orig, "sqlite_errorcode", None)
+        primary = None if code is None else code & 0xFF
+        if primary in _BROKEN or (primary is None and opening):
+            return Damaged(f"{name} cannot be used: it is damaged ({error.orig})", hint=_WHAT_TO_DO)
+        words = _SQLITE_WORDS.get(primary or 0, "SQLite refused")
+        return StorageError(
+            f"{name} cannot be {'used' if opening else 'written'}: {words} ({error.orig})",
+            hint="nothing of the change was kept; see to the disk, then try again",
+        )
+
+
+# ── Files ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Lock:
+    """An open lock file; calling it lets go. flock, since the locks of POSIX are lost with any close of the file."""
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+
+    def __call__(self) -> None:
+        os.close(self._file)
+
+
+def _lock(path: Path) -> _Lock:
+    # Resolved, so that one database has one lock under all its names.
+    real = path.resolve()
+    name = real.with_name(real.name + ".lock")
+    file = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(file, 32, 0).decode("ascii", "replace").strip()
+        os.close(file)
+        raise InUse(
+            f"process {holder or 'unknown'} has it open",
+            hint="one agent a site on SQLite: end the other one first, or give this one a directory of its own",
+        ) from None
+    with suppress(OSError):  # only for the words of the next one's error: a full disk is no reason to stay away
+        os.ftruncate(file, 0)
+        os.pwrite(file, b"%d\n" % os.getpid(), 0)
+    return _Lock(file)
+
+
+def _make_private(path: Path) -> None:
+    """The database is there afterwards, and nobody else may read it; SQLite gives its log the same mode."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.fchmod(file, 0o600)
+    finally:
+        os.close(file)
+
+
+def _sync_directory(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+# ── SQLite ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _engine(path: Path) -> Engine:
+    # Without an isolation level the driver begins no transactions by itself, and savepoints work.
+    options = {"timeout": _BUSY_SECONDS, "isolation_level": None}
+    url = URL.create("sqlite", database=str(path))
+    engine = create_engine(url, poolclass=StaticPool, connect_args=options)
+    event.listen(engine, "connect", _set_pragmas)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _set_pragmas(connection: sqlite3.Connection, _: object) -> None:
+    for pragma in _PRAGMAS:
+        connection.execute(pragma)
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _check_structure(connection: Connection) -> None:
+    """Pages, cells and indexes. Fast: 10,000 records take some tens of milliseconds."""
+    found = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA integrity_check(3)")]
+    if found != ["ok"]:
+        raise Damaged(f"its pages are damaged ({'; '.join(found)[:300]})")
