@@ -150,7 +150,7 @@ def run_checks() -> Counts:
 def system_python_makes_environments() -> bool:
     """Whether a user who sees only the system's programs can `make venv`."""
     try:
-        command = ("/usr/bin/python3", "-c", "import ensurepip, venv")
+        command = ("/usr/bin/python3", "-c", "import ensurepip, venv; ensurepip.version()")
         return subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
     except FileNotFoundError:
         return False
