@@ -37,11 +37,16 @@ class Network:
     mtu: int
     bridge: str
     own: bool = True
+    flaw: str = ""
+    """As observed: what else is not as `ensure` leaves it, in words ("down, spanning tree on"). Wished: always ""."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """A host (a namespace on a `linux` cloud) with one port on a network."""
+    """A host (a namespace on a `linux` cloud) with one port on a network.
+
+    Interfaces and gateways are kept in order of version and address: a system does not remember another.
+    """
 
     id: str
     name: str
@@ -51,6 +56,12 @@ class Host:
     interfaces: tuple[Interface, ...]
     gateways: tuple[Address, ...] = ()
     mtu: int
+    flaw: str = ""
+    """As a network's."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "interfaces", tuple(sorted(set(self.interfaces), key=lambda i: (i.version, i))))
+        object.__setattr__(self, "gateways", tuple(sorted(set(self.gateways), key=lambda g: (g.version, g))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -86,6 +97,8 @@ class Segment:
     """L2: addresses held by this site; a remote may not claim them."""
     blocked: bool = False
     """A loop was seen: the segment is kept but forwards nothing."""
+    flaw: str = ""
+    """As observed: what the system lacks or has too much, in words ("the port of no bridge"). Wished: always ""."""
 
 
 Item = Network | Segment | Host
