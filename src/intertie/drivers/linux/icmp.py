@@ -94,7 +94,7 @@ class Pinger:
             sock.close()
         self._sockets.clear()
 
-    async def ping(self, target: Address, *, size: int = 84, timeout: float = 1.0) -> Echo:  # noqa: ASYNC109
+    async def ping(self, target: Address, *, size: int = 84, timeout: float = 1.0) -> Echo:
         """One echo of `size` octets, IP header included. ValueError: smaller than its headers, or too large."""
         if not HEADER[target.version] <= size <= 65535:
             raise ValueError(f"an IPv{target.version} echo has {HEADER[target.version]} to 65535 octets, not {size}")
@@ -158,7 +158,7 @@ async def ping(
     target: Address,
     *,
     size: int = 84,
-    timeout: float = 1.0,  # noqa: ASYNC109
+    timeout: float = 1.0,
 ) -> Echo:
     """One echo from `ns`, for callers that want no more than one."""
     async with Pinger(spaces, ns) as pinger:

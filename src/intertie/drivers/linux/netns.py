@@ -9,7 +9,7 @@ that killing the agent changes no forwarding, and `ip netns` shows it. Its name 
 it.
 
 A socket belongs to the namespace it was opened in. So a caller may return a socket from `run` and use it on
-the event loop, and the worker keeps one netlink socket a namespace, which works without entering it again.
+the event loop, and the worker keeps one netlink socket a namespace.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Namespaces:
         return await self._queue(lambda: self._worker.run(ns, fn))
 
     async def netlink(self, ns: Netns | None, fn: Callable[[IPRoute], T]) -> T:
-        """Call `fn` with a route netlink socket of `ns`. Dumps must be consumed inside `fn`."""
+        """Call `fn` inside `ns` with a route netlink socket of it. Dumps must be consumed inside `fn`."""
         return await self._queue(lambda: self._worker.netlink(ns, fn))
 
     async def create(self, ns: Netns) -> None:
@@ -130,7 +130,8 @@ class _Worker:
         self._sockets[ns] = kept
         if len(self._sockets) > SOCKETS:
             self._sockets.popitem(last=False)[1][1].close()
-        return fn(kept[1])
+        netlink = kept[1]
+        return self.run(ns, lambda: fn(netlink))
 
     def create(self, ns: Netns) -> None:
         if self.exists(ns):
