@@ -1,0 +1,212 @@
+"""Transport `vxlan`: segments over plain VXLAN (RFC 7348), with head-end replication and no daemon.
+
+L2. The device `vx<vni>` is a port of the network's bridge. What is for everybody goes once to each remote; what is
+learnt comes from remotes only, since the filter (`vxlan_rules`) lets nobody else in.
+
+L3. One namespace per network is its router (`vxlan_router`): a port on the network's bridge carries the gateways,
+and one `vx<vni>` per Vpn leads to the remotes. The device is made here and moved there, so it keeps sending from
+here: the router never sees the underlay.
+
+`observe` looks at the kernel and at nothing else. A segment is what its labels say as far as the kernel bears
+them out; what it does not is `flaw`, in words. `ensure` edits in place, in an order in which nothing is let in
+before its filter stands and nothing that stays is ever without its forwarding entry.
+
+VXLAN is not encrypted and its outer source can be forged: between sites that do not trust the network between
+them, an encrypted underlay belongs beneath it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection
+from dataclasses import dataclass, replace
+
+from pyroute2 import IPRoute
+
+from intertie.drivers.linux import nft
+from intertie.drivers.linux.netns import Namespaces, Netns
+from intertie.drivers.linux.nft_model import Family, Table
+from intertie.drivers.transport import vxlan_kernel as kernel
+from intertie.drivers.transport import vxlan_names as names
+from intertie.drivers.transport import vxlan_rules as rules
+from intertie.drivers.transport.vxlan_kernel import Device, Entry
+from intertie.model.bodies import Address, Endpoint, VpnKind
+from intertie.model.errors import Refused
+from intertie.model.items import Item, Key, Remote, Segment, key
+
+Tables = dict[nft.TableKey, Table]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """What the kernel holds of one segment where its device is."""
+
+    device: Device | None
+    static: frozenset[Entry] = frozenset()
+    learnt: frozenset[Entry] = frozenset()
+    tables: tuple[Table, ...] = ()
+
+
+def replaces(have: Segment, want: Segment) -> str | None:
+    """Why going from one to the other loses packets: the device has to be made anew. None: edited in place."""
+    if key(have) != key(want):
+        return None
+    a, b = kernel.wanted_device("", have), kernel.wanted_device("", want)
+    reason = kernel.unchangeable(a, b)
+    return f"the VXLAN device is replaced: {reason}" if reason else None
+
+
+def flaws(site: str, segment: Segment, sight: Sight) -> str:
+    """How the sight falls short of the segment, in words; "" if it does not."""
+    found: list[str] = []
+    have = sight.device
+    if have is None:
+        return "its device is missing"
+    want = kernel.wanted_device(site, segment, have.master_mtu)
+    if reason := kernel.unchangeable(have, want):
+        found.append(f"another {reason}")
+    if have.master != want.master:
+        found.append(f"the port of {have.master or 'no bridge'}")
+    if have.mtu < want.mtu or (segment.kind is VpnKind.L3 and have.mtu != want.mtu):
+        found.append(f"MTU {have.mtu} for {want.mtu}")
+    if (have.mac, have.alias, have.df, have.ttl) != (want.mac, want.alias, want.df, want.ttl):
+        found.append("another MAC, label, DF or TTL")
+    if not have.up:
+        found.append("its device is down")
+    if sight.static != kernel.wanted_entries(segment):
+        found.append("other forwarding entries")
+    if sight.tables != rules.tables(site, segment):
+        found.append("another filter" if sight.tables else "no filter")
+    return "; ".join(found)
+
+
+class VxlanTransport:
+    """The driver. `home` is the namespace of the underlay and the bridges; None: the agent's own."""
+
+    def __init__(
+        self, *, site: str, namespaces: Namespaces, underlay: Address, home: Netns | None = None
+    ) -> None:
+        self.site = site
+        self.underlay = underlay
+        self._namespaces = namespaces
+        self._home = home
+
+    async def observe(self, keys: Collection[Key] | None) -> Collection[Item]:
+        """This site's segments as they are; `keys` narrows the answer, not the look."""
+        tables = await self._tables()
+        sights = await self._namespaces.netlink(self._home, lambda nl: _look(nl, tables))
+        found = [segment for sight in sights if (segment := self._segment(sight)) is not None]
+        return [segment for segment in found if keys is None or key(segment) in keys]
+
+    async def ensure(self, item: Item) -> None:
+        """Make the segment so. NotFound without its bridge; Conflict if the VNI is another's here."""
+        segment = _segment(item)
+        await self._ensure_filter(segment)
+        await self._namespaces.netlink(self._home, lambda nl: _ensure_l2(nl, self.site, segment))
+
+    async def remove(self, item: Item) -> None:
+        """Take the segment away: first its device, so that nothing is let in on the way."""
+        segment = _segment(item)
+        await self._namespaces.netlink(self._home, lambda nl: self._remove_device(nl, segment))
+        await self._namespaces.run(self._home, lambda: self._remove_filter(segment))
+
+    async def _tables(self) -> Tables:
+        return await self._namespaces.run(self._home, lambda: nft.read(names.PREFIX))
+
+    async def _ensure_filter(self, segment: Segment) -> None:
+        want = rules.tables(self.site, segment)
+        have = _tables_of(await self._tables(), segment.vni)
+        if have != want:
+            await self._namespaces.run(self._home, lambda: nft.replace(want))
+
+    def _segment(self, sight: Sight) -> Segment | None:
+        """The segment that a sight shows; None for one that is not this site's."""
+        alias = names.parse_alias(sight.device.alias) if sight.device else None
+        told = next((names.parse_facts(t) for t in sight.tables if t.family is Family.INET), None)
+        if told is not None and told[0] == self.site and _agree(alias, told[1]):
+            return replace(told[1], flaw=flaws(self.site, told[1], sight))
+        if alias is None or alias.site != self.site or sight.device is None or sight.device.local is None:
+            return None
+        return _bare(alias, sight, sight.device.local)
+
+    def _remove_device(self, nl: IPRoute, segment: Segment) -> None:
+        device = kernel.devices(nl).get(names.device_name(segment.vni))
+        alias = names.parse_alias(device.alias) if device else None
+        if device and alias and (alias.site, alias.vpn, alias.network) == (self.site, segment.vpn, segment.network):
+            kernel.remove(nl, device.name)
+
+    def _remove_filter(self, segment: Segment) -> None:
+        name = names.table_name(segment.vni)
+        tables = nft.read(name)
+        told = next((names.parse_facts(t) for k, t in tables.items() if k == (Family.INET, name)), None)
+        if told is None or (told[0], key(told[1])) == (self.site, key(segment)):
+            nft.delete([each for each in tables if each[1] == name])
+
+
+def _segment(item: Item) -> Segment:
+    if not isinstance(item, Segment):
+        raise Refused(f"a transport carries segments, not {type(item).__name__}")
+    return item
+
+
+def _agree(alias: names.Alias | None, told: Segment) -> bool:
+    return alias is None or (alias.vpn, alias.network, alias.kind) == (told.vpn, told.network, told.kind)
+
+
+def _bare(alias: names.Alias, sight: Sight, local: Address) -> Segment:
+    """What can be said of a segment whose filter is gone, with the names of its remotes."""
+    device = sight.device
+    assert device is not None
+    return Segment(
+        vpn=alias.vpn,
+        kind=alias.kind,
+        epoch=alias.epoch,
+        vni=device.vni,
+        network=alias.network,
+        bridge=device.master,
+        local=Endpoint(address=local, port=device.port, mac=device.mac),
+        mtu=device.mtu,
+        remotes=tuple(Remote(site="", endpoints=(e,)) for e in kernel.endpoints(sight.static)),
+        flaw="no filter",
+    )
+
+
+def _tables_of(tables: Tables, vni: int) -> tuple[Table, ...]:
+    name = names.table_name(vni)
+    return tuple(tables[family, name] for family in Family if (family, name) in tables)
+
+
+def _look(nl: IPRoute, tables: Tables) -> list[Sight]:
+    """A sight of every VXLAN device, and of every filter without one."""
+    found = kernel.devices(nl)
+    forwarding = kernel.entries(nl, found.values())
+    sights = []
+    for device in found.values():
+        static, learnt = forwarding[device.name]
+        own = _tables_of(tables, device.vni)
+        sights.append(Sight(device=device, static=static, learnt=learnt, tables=own))
+    vnis = {device.vni for device in found.values()}
+    for _, name in tables:
+        number = name.removeprefix(names.PREFIX)
+        if number.isdigit() and int(number) not in vnis:
+            vnis.add(int(number))
+            sights.append(Sight(device=None, tables=_tables_of(tables, int(number))))
+    return sights
+
+
+def _ensure_l2(nl: IPRoute, site: str, segment: Segment) -> None:
+    master, mtu = kernel.bridge(nl, segment.bridge)
+    want = kernel.wanted_device(site, segment, mtu)
+    have = kernel.devices(nl).get(want.name)
+    if have is not None and kernel.unchangeable(have, want):
+        kernel.remove(nl, want.name)
+        have = None
+    if have is None:
+        kernel.create(nl, want)
+        have = kernel.devices(nl)[want.name]
+    static, learnt = kernel.entries(nl, [have])[have.name]
+    kernel.fit_entries(nl, have, static, kernel.wanted_entries(segment))
+    allowed = {e.address for remote in segment.remotes for e in remote.endpoints}
+    for entry in learnt:
+        if entry.address not in allowed:
+            kernel.forget(nl, have, entry)
+    kernel.fit_device(nl, have, want, master)

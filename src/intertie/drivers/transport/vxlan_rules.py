@@ -1,0 +1,295 @@
+"""The packet filter of one VXLAN segment: a pure function from a Segment to nf_tables tables.
+
+Two tables carry the segment's name, both written in one transaction.
+
+`inet` looks at what arrives on the underlay, after reassembly and before VXLAN sees it. For this VNI, only the
+remotes' endpoints may be the source: VXLAN itself would take a packet from anybody. On L3 segments each remote
+may moreover send only from its accepted prefixes, and it is the *outer* source that is held against the inner
+one, so that no remote can speak for another. The table also carries the `facts` chain, which no packet ever
+visits: its comments say which Vpn this is, for people and for `observe`.
+
+`bridge` (L2 only) looks at the frames between the bridge and the segment's device:
+
+    prerouting, from the segment's device  ──► `from`: probes · link-local protocols · guards · claims · rate
+    prerouting, from any other port        ──► a loop-check frame of ours is marked: it came in from the tenants
+    forward                                ──► probes are never forwarded, loop-check frames only once
+    output                                 ──► probes leave by the segment's device only
+    postrouting, to the segment's device   ──► `to`: probes · link-local protocols · guards · rate
+
+A guard keeps each site's own gateway, DHCP and metadata services local. `CLAIMS` keeps a remote from answering
+for this site's addresses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, collapse_addresses
+
+from intertie.drivers.linux import frame_format
+from intertie.drivers.linux.frame_format import SIDE_AT, TYPE_AT, FrameType, mac_bytes
+from intertie.drivers.linux.nft_model import (
+    Base,
+    Chain,
+    Cmp,
+    Code,
+    Counter,
+    Element,
+    Expression,
+    Family,
+    FieldType,
+    Hook,
+    HookPoint,
+    InRange,
+    LimitOver,
+    Lookup,
+    Mask,
+    Meta,
+    MetaKey,
+    Op,
+    Payload,
+    Rule,
+    Set,
+    SetPayload,
+    Table,
+    Value,
+    Verdict,
+    interface,
+)
+from intertie.drivers.transport.vxlan_names import FACTS, device_name, facts, table_name
+from intertie.model.bodies import Address, Prefix, Range, VpnKind
+from intertie.model.items import Segment
+
+RATE, BURST = 1000, 1000
+"""Broadcast and multicast frames a second, each way."""
+INPUT_PRIORITY, BRIDGE_PRIORITY = -200, -300
+"""Before the host's own filters, and before bridge netfilter."""
+METADATA = (IPv4Address("169.254.169.254"), IPv6Address("fe80::a9fe:a9fe"))
+
+ARP, IPV4, IPV6 = b"\x08\x06", b"\x08\x00", b"\x86\xdd"
+UDP, ICMP, ICMPV6 = b"\x11", b"\x01", b"\x3a"
+NF_IPV4, NF_IPV6 = b"\x02", b"\x0a"
+BROADCAST = b"\xff" * 6
+PROBE = frame_format.ETHERTYPE.to_bytes(2, "big")
+SOLICITATION, ADVERTISEMENT = 135, 136
+VNI_AT = 12
+"""In the UDP datagram (RFC 7348): UDP 8, flags 1, reserved 3, VNI 3, reserved 1, then the inner frame."""
+INNER_TYPE, INNER_SOURCE_V4, INNER_SOURCE_V6 = 16 + 12, 16 + 14 + 12, 16 + 14 + 8
+
+Match = tuple[Expression, ...]
+DROP, ACCEPT, RETURN = Verdict(Code.DROP), Verdict(Code.ACCEPT), Verdict(Code.RETURN)
+
+
+def tables(site: str, segment: Segment) -> tuple[Table, ...]:
+    """The tables that the segment needs where its underlay and its bridge are."""
+    if segment.kind is VpnKind.L3:
+        return (_underlay(site, segment),)
+    return (_underlay(site, segment), _bridge(segment))
+
+
+def _rule(*matches: Match | Expression, comment: str = "") -> Rule:
+    flat: list[Expression] = []
+    for match in matches:
+        flat.extend(match if isinstance(match, tuple) else (match,))
+    return Rule(tuple(flat), comment)
+
+
+def _meta(key: MetaKey, value: bytes, op: Op = Op.EQ) -> Match:
+    return (Meta(key), Cmp(op, value))
+
+
+def _at(base: Base, offset: int, value: bytes, op: Op = Op.EQ) -> Match:
+    return (Payload(base, offset, len(value)), Cmp(op, value))
+
+
+def _between(base: Base, offset: int, span: Range) -> Match:
+    first, last = span.first.packed, span.last.packed
+    if first == last:
+        return _at(base, offset, first)
+    return (Payload(base, offset, len(first)), InRange(first, last))
+
+
+# ── The underlay: who may speak ────────────────────────────────────────────────────────────────────────────
+
+
+def _underlay(site: str, segment: Segment) -> Table:
+    vni = segment.vni.to_bytes(3, "big")
+    port = segment.local.port.to_bytes(2, "big")
+    to_us = (*_meta(MetaKey.L4PROTO, UDP), *_at(Base.TRANSPORT, 2, port))
+    # Reassembly of IPv6 comes later than this hook: a first fragment too short to show its VNI would slip by.
+    tiny = (
+        *_meta(MetaKey.NFPROTO, NF_IPV6),
+        *_at(Base.NETWORK, 6, b"\x2c"),
+        *_at(Base.NETWORK, 4, (80).to_bytes(2, "big"), Op.LT),
+    )
+    rules = (
+        _rule(tiny, to_us, DROP, comment="first fragments that hide the VNI"),
+        _rule(to_us, _at(Base.TRANSPORT, VNI_AT, vni), Verdict(Code.JUMP, "remotes")),
+    )
+    admitted = _admit_l3() if segment.kind is VpnKind.L3 else _admit(())
+    if segment.blocked:
+        admitted = _admit(_at(Base.TRANSPORT, INNER_TYPE, PROBE))
+    chains = (
+        Chain(FACTS, tuple(Rule((), line) for line in facts(site, segment))),
+        Chain("remotes", (*admitted, _rule(Counter(), DROP, comment="not a remote of this segment"))),
+        Chain("input", rules, Hook(HookPoint.INPUT, INPUT_PRIORITY)),
+    )
+    sets = [*_endpoint_sets(segment)]
+    if segment.kind is VpnKind.L3:
+        sets += _pair_sets(segment)
+    return Table(Family.INET, table_name(segment.vni), chains, tuple(sets))
+
+
+def _admit(extra: Match) -> tuple[Rule, ...]:
+    return (
+        _rule(extra, _meta(MetaKey.NFPROTO, NF_IPV4), Payload(Base.NETWORK, 12, 4), Lookup("remotes4"), RETURN),
+        _rule(extra, _meta(MetaKey.NFPROTO, NF_IPV6), Payload(Base.NETWORK, 8, 16), Lookup("remotes6"), RETURN),
+    )
+
+
+def _admit_l3() -> tuple[Rule, ...]:
+    """Probes of the remotes, and IP from (outer source, inner source) pairs that were agreed."""
+    pairs = []
+    for outer, nfproto, offset, size in ((4, NF_IPV4, 12, 4), (6, NF_IPV6, 8, 16)):
+        for inner, kind, at, length in ((4, IPV4, INNER_SOURCE_V4, 4), (6, IPV6, INNER_SOURCE_V6, 16)):
+            load = (
+                Payload(Base.NETWORK, offset, size, 0),
+                Payload(Base.TRANSPORT, at, length, size // 4),
+                Lookup(f"sources{outer}{inner}"),
+            )
+            kinds = (*_meta(MetaKey.NFPROTO, nfproto), *_at(Base.TRANSPORT, INNER_TYPE, kind))
+            pairs.append(_rule(kinds, load, RETURN))
+    return (*_admit(_at(Base.TRANSPORT, INNER_TYPE, PROBE)), *pairs)
+
+
+def _endpoint_sets(segment: Segment) -> Iterator[Set]:
+    for version, kind in ((4, FieldType.IPV4), (6, FieldType.IPV6)):
+        addresses = {e.address.packed for r in segment.remotes for e in r.endpoints if e.address.version == version}
+        yield Set(f"remotes{version}", (kind,), frozenset(map(Element, addresses)))
+
+
+def _pair_sets(segment: Segment) -> Iterator[Set]:
+    kinds = {4: FieldType.IPV4, 6: FieldType.IPV6}
+    for outer in (4, 6):
+        for inner in (4, 6):
+            elements = frozenset(
+                Element(source.packed + p.network_address.packed, source.packed + p.broadcast_address.packed)
+                for source, accepted in _sources(segment).items()
+                if source.version == outer
+                for p in _collapse(accepted, inner)
+            )
+            yield Set(f"sources{outer}{inner}", (kinds[outer], kinds[inner]), elements)
+
+
+def _sources(segment: Segment) -> dict[Address, list[Prefix]]:
+    found: dict[Address, list[Prefix]] = {}
+    for remote in segment.remotes:
+        for endpoint in remote.endpoints:
+            found.setdefault(endpoint.address, []).extend(remote.prefixes)
+    return found
+
+
+def _collapse(prefixes: Iterable[Prefix], version: int) -> list[Prefix]:
+    """Those of one IP version, none within another: the kernel refuses overlapping elements."""
+    if version == 4:
+        return list(collapse_addresses([p for p in prefixes if isinstance(p, IPv4Network)]))
+    return list(collapse_addresses([p for p in prefixes if not isinstance(p, IPv4Network)]))
+
+
+# ── The bridge: what may pass ──────────────────────────────────────────────────────────────────────────────
+
+
+def _bridge(segment: Segment) -> Table:
+    device = interface(device_name(segment.vni))
+    jump_from = _rule(_meta(MetaKey.IIFNAME, device), Verdict(Code.JUMP, "from"))
+    jump_to = _rule(_meta(MetaKey.OIFNAME, device), Verdict(Code.JUMP, "to"))
+    probe = _meta(MetaKey.PROTOCOL, PROBE)
+    ours = _at(Base.LINK, frame_format.VNI_AT, segment.vni.to_bytes(4, "big"))
+    mac = mac_bytes(segment.local.mac)
+    mark = (Value(b"\x01"), SetPayload(Base.LINK, SIDE_AT, 1))
+    prerouting = (jump_from, _rule(probe, ours, mark, comment="a loop-check frame from the tenants' side"))
+    forward = (
+        _rule(probe, _meta(MetaKey.OIFNAME, device), DROP),
+        _rule(probe, _meta(MetaKey.IIFNAME, device), _at(Base.LINK, 0, BROADCAST), ACCEPT),
+        _rule(probe, ours, DROP),
+    )
+    leaving = _meta(MetaKey.OIFNAME, device, Op.NE)
+    stray = (*leaving, *_at(Base.LINK, 6, mac), *_at(Base.LINK, 0, BROADCAST, Op.NE))
+    chains = (
+        Chain("guards", tuple(_guards())),
+        Chain("claims", tuple(_claims(segment))),
+        Chain("from", tuple(_from_remote(segment, mac))),
+        Chain("to", tuple(_to_remote(segment, mac))),
+        Chain("prerouting", prerouting, Hook(HookPoint.PREROUTING, BRIDGE_PRIORITY)),
+        Chain("forward", forward, Hook(HookPoint.FORWARD, BRIDGE_PRIORITY)),
+        Chain("output", (_rule(probe, stray, DROP),), Hook(HookPoint.OUTPUT, BRIDGE_PRIORITY)),
+        Chain("postrouting", (jump_to,), Hook(HookPoint.POSTROUTING, BRIDGE_PRIORITY)),
+    )
+    return Table(Family.BRIDGE, table_name(segment.vni), chains)
+
+
+def _from_remote(segment: Segment, mac: bytes) -> Iterator[Rule]:
+    probe = _meta(MetaKey.PROTOCOL, PROBE)
+    loop = _at(Base.LINK, TYPE_AT, bytes((FrameType.LOOP,)))
+    yield _rule(probe, _at(Base.LINK, 0, mac), ACCEPT)
+    unmark = (Value(b"\x00"), SetPayload(Base.LINK, SIDE_AT, 1))
+    if not segment.blocked:
+        yield _rule(probe, loop, _at(Base.LINK, 0, BROADCAST), unmark, ACCEPT)
+    yield _rule(probe, DROP)
+    if segment.blocked:
+        yield _rule(Counter(), DROP, comment="blocked: a loop was seen")
+    yield from _passing()
+    yield _rule(Verdict(Code.JUMP, "claims"))
+
+
+def _to_remote(segment: Segment, mac: bytes) -> Iterator[Rule]:
+    probe = _meta(MetaKey.PROTOCOL, PROBE)
+    yield _rule(probe, _at(Base.LINK, 6, mac), ACCEPT)
+    yield _rule(probe, DROP)
+    if segment.blocked:
+        yield _rule(Counter(), DROP, comment="blocked: a loop was seen")
+    yield from _passing()
+
+
+def _passing() -> Iterator[Rule]:
+    """What holds in both directions."""
+    link_local = (Payload(Base.LINK, 0, 6), Mask(b"\xff" * 5 + b"\xf0"), Cmp(Op.EQ, b"\x01\x80\xc2\0\0\0"))
+    yield _rule(link_local, DROP, comment="IEEE 802.1D link-local: spanning tree, LACP, LLDP")
+    group = (Payload(Base.LINK, 0, 1), Mask(b"\x01"), Cmp(Op.EQ, b"\x01"))
+    yield _rule(group, LimitOver(RATE, BURST), Counter(), DROP, comment="broadcast and multicast over the rate")
+    yield _rule(Verdict(Code.JUMP, "guards"))
+
+
+def _guards() -> Iterator[Rule]:
+    udp = _meta(MetaKey.L4PROTO, UDP)
+    icmp6 = _meta(MetaKey.L4PROTO, ICMPV6)
+    dhcp = (Payload(Base.TRANSPORT, 2, 2), InRange((67).to_bytes(2, "big"), (68).to_bytes(2, "big")))
+    dhcp6 = (Payload(Base.TRANSPORT, 2, 2), InRange((546).to_bytes(2, "big"), (547).to_bytes(2, "big")))
+    yield _rule(_meta(MetaKey.PROTOCOL, IPV4), udp, dhcp, DROP, comment="DHCPv4")
+    yield _rule(_meta(MetaKey.PROTOCOL, IPV6), udp, dhcp6, DROP, comment="DHCPv6")
+    for kind, name in ((133, "router solicitation"), (134, "router advertisement"), (137, "redirect")):
+        yield _rule(_meta(MetaKey.PROTOCOL, IPV6), icmp6, _at(Base.TRANSPORT, 0, bytes((kind,))), DROP, comment=name)
+    icmp = (*_meta(MetaKey.PROTOCOL, IPV4), *_meta(MetaKey.L4PROTO, ICMP))
+    yield _rule(icmp, _at(Base.TRANSPORT, 0, b"\x05"), DROP, comment="redirect")
+    metadata4, metadata6 = (address.packed for address in METADATA)
+    for offset in (14, 24):
+        yield _rule(_meta(MetaKey.PROTOCOL, ARP), _at(Base.NETWORK, offset, metadata4), DROP, comment="metadata")
+    for kind in (SOLICITATION, ADVERTISEMENT):
+        yield _rule(_discovery(kind), _at(Base.TRANSPORT, 8, metadata6), DROP, comment="metadata")
+    yield _rule(_meta(MetaKey.PROTOCOL, IPV6), _at(Base.NETWORK, 8, metadata6), DROP, comment="metadata")
+
+
+def _claims(segment: Segment) -> Iterator[Rule]:
+    """ARP and neighbour discovery in which a remote says that an address of ours is its own."""
+    spans = [*segment.ranges, *(Range(first=gateway.ip, last=gateway.ip) for gateway in segment.gateways)]
+    for span in sorted(set(spans), key=lambda s: (s.first.version, int(s.first), int(s.last))):
+        if span.first.version == 4:
+            yield _rule(_meta(MetaKey.PROTOCOL, ARP), _between(Base.NETWORK, 14, span), Counter(), DROP)
+            continue
+        yield _rule(_discovery(ADVERTISEMENT), _between(Base.TRANSPORT, 8, span), Counter(), DROP)
+        for kind in (SOLICITATION, ADVERTISEMENT):
+            yield _rule(_discovery(kind), _between(Base.NETWORK, 8, span), Counter(), DROP)
+
+
+def _discovery(kind: int) -> Match:
+    icmp6 = (*_meta(MetaKey.PROTOCOL, IPV6), *_meta(MetaKey.L4PROTO, ICMPV6))
+    return (*icmp6, *_at(Base.TRANSPORT, 0, bytes((kind,))))
