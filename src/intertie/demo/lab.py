@@ -44,11 +44,17 @@ class Space:
         return ((self.net, kernel.CLONE_NEWNET), (self.mnt, kernel.CLONE_NEWNS))
 
 
+def _at_once(device: str) -> None:
+    """No duplicate address detection (RFC 4862 §5.4): two ends of a cable need not wait a second for it."""
+    Path(f"/proc/sys/net/ipv6/conf/{device}/accept_dad").write_text("0")
+
+
 def _configure(site: DemoSite) -> None:
     """In the site's namespace: loopback, both addresses, both default routes."""
     with IPRoute() as netlink:
         netlink.link("set", index=1, state="up")
         uplink = netlink.link_lookup(ifname="uplink")[0]
+        _at_once("uplink")
         netlink.link("set", index=uplink, mtu=MTU, state="up")
         for interface in (site.underlay, site.underlay6):
             netlink.addr(
@@ -155,6 +161,7 @@ def _plug(netlink: IPRoute, maker: _Maker) -> None:
     near = f"to-{site.name}"[:15]
     netlink.link("add", ifname=near, kind="veth", peer={"ifname": "uplink", "net_ns_pid": maker.pid})
     index = netlink.link_lookup(ifname=near)[0]
+    _at_once(near)
     netlink.link("set", index=index, mtu=MTU, state="up")
     for interface in (site.router, site.router6):
         netlink.addr(

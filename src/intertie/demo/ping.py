@@ -11,52 +11,23 @@ import os
 import select
 import signal
 import socket
-import struct
 import sys
 import time
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from types import FrameType
 
-PAYLOAD = bytes(range(56))
+from intertie.drivers.linux import icmp
+
+SIZE = 84
+"""Octets of an IP packet, as ping's 56 of data make with IPv4."""
 LATE = 1.0
 """Seconds after which a request without a reply is called unanswered."""
 
 
-def checksum(data: bytes) -> int:
-    """The Internet checksum (RFC 1071)."""
-    padded = data + b"\0" * (len(data) % 2)
-    total: int = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
-
-
-def request(version: int, identifier: int, sequence: int) -> bytes:
-    """An echo request. ICMPv6's checksum is the kernel's work (RFC 3542 §3.1)."""
-    kind = 8 if version == 4 else 128
-    head = struct.pack("!BBHHH", kind, 0, 0, identifier, sequence)
-    if version == 6:
-        return head + PAYLOAD
-    return struct.pack("!BBHHH", kind, 0, checksum(head + PAYLOAD), identifier, sequence) + PAYLOAD
-
-
-def reply(version: int, packet: bytes, identifier: int) -> tuple[int, int, int] | None:
-    """(sequence, octets, TTL or 0) of an echo reply to `identifier`, None for anything else.
-
-    An IPv4 raw socket shows the IP header, an IPv6 one does not.
-    """
-    ttl = 0
-    if version == 4:
-        if len(packet) < 20:
-            return None
-        ttl, packet = packet[8], packet[(packet[0] & 15) * 4 :]
-    if len(packet) < 8:
-        return None
-    kind, _, _, whose, sequence = struct.unpack("!BBHHH", packet[:8])
-    if kind != (0 if version == 4 else 129) or whose != identifier:
-        return None
-    return sequence, len(packet), ttl
+def say(line: str) -> None:
+    """A line at once, also into a pipe."""
+    print(line, flush=True)
 
 
 @dataclass(slots=True)
@@ -124,6 +95,7 @@ class Pinger:
     def __init__(self, target: IPv4Address | IPv6Address, interval: float, count: int) -> None:
         self._target, self._interval, self._count = target, interval, count
         self._identifier = os.getpid() & 0xFFFF
+        self._size = SIZE if target.version == 4 else SIZE + 20
         self._tally = Tally()
         self._stopped = False
         family, protocol = (
@@ -139,7 +111,7 @@ class Pinger:
 
     def run(self) -> int:
         """0 when anything answered, else 1, as ping does."""
-        print(f"PING {self._target} {len(PAYLOAD)} bytes of data, every {self._interval * 1000:g} ms", flush=True)
+        say(f"PING {self._target}, 56 bytes of data, every {self._interval * 1000:g} ms")
         start = due = time.monotonic()
         while not self._stopped:
             more = not self._count or self._tally.sent < self._count
@@ -150,17 +122,17 @@ class Pinger:
                 break
             self._listen((due if more else time.monotonic() + 0.1) - time.monotonic())
             for number in self._tally.late(time.monotonic()):
-                print(f"no answer to icmp_seq={number}", flush=True)
-        print(self._tally.summary(str(self._target), time.monotonic() - start), flush=True)
+                say(f"no answer to icmp_seq={number}")
+        say(self._tally.summary(str(self._target), time.monotonic() - start))
         return 0 if self._tally.times else 1
 
     def _send(self) -> None:
         number = self._tally.left(time.monotonic())
-        packet = request(self._target.version, self._identifier, number & 0xFFFF)
+        packet = icmp.echo_request(self._target.version, self._identifier, number & 0xFFFF, self._size)
         try:
             self._socket.sendto(packet, (str(self._target), 0))
         except OSError as failure:
-            print(f"icmp_seq={number} not sent: {failure.strerror}", flush=True)
+            say(f"icmp_seq={number} not sent: {failure.strerror}")
 
     def _listen(self, seconds: float) -> None:
         """Take replies until `seconds` have passed; at least look once."""
@@ -170,21 +142,23 @@ class Pinger:
             readable, _, _ = select.select([self._socket.fileno(), self._wake], [], [], wait)
             if self._wake in readable or not readable:
                 return
-            self._take(self._socket.recvfrom(65535))
+            packet, source = self._socket.recvfrom(65535)
+            self._take(packet, str(source[0]))
 
-    def _take(self, received: tuple[bytes, tuple[str, int]]) -> None:
-        packet, source = received
+    def _take(self, packet: bytes, source: str) -> None:
         now = time.monotonic()
-        seen = reply(self._target.version, packet, self._identifier)
-        if seen is None or ip_address(source[0].partition("%")[0]) != self._target:
+        answered = ip_address(source.partition("%")[0])
+        message = icmp.parse(self._target.version, packet, answered, self._identifier)
+        if message is None or message.target != self._target:
             return
-        sequence, octets, ttl = seen
-        known = self._tally.came(sequence, now)
-        hops = f" ttl={ttl}" if ttl else ""
+        if message.outcome is not icmp.Outcome.REPLY:
+            say(f"from {source}: icmp_seq={message.seq} {message.outcome}")
+            return
+        known = self._tally.came(message.seq, now)
         if known is None:
-            print(f"{octets} bytes from {source[0]}: icmp_seq={sequence}{hops} (late or twice)", flush=True)
+            say(f"from {source}: icmp_seq={message.seq} late or twice")
         else:
-            print(f"{octets} bytes from {source[0]}: icmp_seq={known[0]}{hops} time={known[1]:.3f} ms", flush=True)
+            say(f"64 bytes from {source}: icmp_seq={known[0]} time={known[1]:.3f} ms")
 
 
 def main(arguments: list[str]) -> int:
