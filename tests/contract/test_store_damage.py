@@ -147,6 +147,15 @@ async def test_the_store_of_another_site_is_refused(rig: SqliteRig) -> None:
         await SqliteStore(rig.path, site="rennes", decode=decode).open(0)
 
 
+@pytest.mark.parametrize("text", [b"sqlite_autoindex_local", b"CREATE TABLE site", b"nantes", b"lyon"])
+async def test_bytes_that_are_no_text_are_damage_and_leave_nothing_locked(rig: SqliteRig, text: bytes) -> None:
+    await fill(rig)
+    flip(rig.path, rig.path.read_bytes().index(text) + 2, bit=7)
+    for _ in range(2):
+        with pytest.raises(Damaged):
+            await opened(rig)
+
+
 async def test_a_cut_off_database_is_refused(rig: SqliteRig) -> None:
     await fill(rig)
     octets = rig.path.read_bytes()

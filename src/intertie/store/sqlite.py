@@ -128,12 +128,14 @@ class SqliteStore:
         if self._thread is not None:
             raise StorageError(f"the store {self._path} is open already")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+        opened = False
         try:
-            opening = self._thread.submit(self._open, incarnation_at_least)
-            return await asyncio.wrap_future(opening)
-        except StorageError:
-            await self.close()
-            raise
+            snapshot = await asyncio.wrap_future(self._thread.submit(self._open, incarnation_at_least))
+            opened = True
+            return snapshot
+        finally:
+            if not opened:
+                await self.close()
 
     async def commit(self, batch: Batch, seal: Seal) -> Committed:
         """A caller that is cancelled meanwhile does not learn whether its batch was written."""
@@ -168,8 +170,7 @@ class SqliteStore:
             _sync_directory(self._path.parent)
             self._marker.write(Cursor(snapshot.incarnation, snapshot.seq), durable=True)
             return snapshot
-        except (StorageError, DBAPIError, OSError) as error:
-            self._close()
+        except (StorageError, DBAPIError, OSError, UnicodeError) as error:
             raise self._explained(error, opening=True) from error
 
     def _take_up(self, connection: Connection, at_least: int, reached: Cursor | None) -> Snapshot:
@@ -259,7 +260,9 @@ class SqliteStore:
         self._connection = None
         self._database.close()
 
-    def _explained(self, error: StorageError | DBAPIError | OSError, *, opening: bool = False) -> StorageError:
+    def _explained(
+        self, error: StorageError | DBAPIError | OSError | UnicodeError, *, opening: bool = False
+    ) -> StorageError:
         """`error` in words that name the file and say what to do."""
         name = f"the store {self._path}"
         if isinstance(error, StorageError):
@@ -267,14 +270,15 @@ class SqliteStore:
             return type(error)(f"{name} cannot be used: {error.detail}", hint=hint)
         if isinstance(error, OSError):
             return StorageError(f"{name} cannot be used: {error.strerror or error}")
-        # Without a code it was the reading of a value that failed: text that is no text.
-        code = getattr(error.orig, "sqlite_errorcode", None)
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        # Without a code it was the reading of a text that failed: bytes that are none.
+        code = getattr(cause, "sqlite_errorcode", None)
         primary = None if code is None else code & 0xFF
         if primary in _BROKEN or (primary is None and opening):
-            return Damaged(f"{name} cannot be used: it is damaged ({error.orig})", hint=_WHAT_TO_DO)
+            return Damaged(f"{name} cannot be used: it is damaged ({cause})", hint=_WHAT_TO_DO)
         words = _SQLITE_WORDS.get(primary or 0, "SQLite refused")
         return StorageError(
-            f"{name} cannot be {'used' if opening else 'written'}: {words} ({error.orig})",
+            f"{name} cannot be {'used' if opening else 'written'}: {words} ({cause})",
             hint="nothing of the change was kept; see to the disk, then try again",
         )
 
