@@ -12,6 +12,7 @@ from contextlib import suppress
 import h11
 
 MAX_HEADER = 16 * 1024
+"""Octets of a message's head; ours have about 100."""
 _CHUNK = 256 * 1024
 
 
@@ -89,7 +90,7 @@ class HttpStream:
         """Cut the connection: nothing more goes out or comes in."""
         self._writer.transport.abort()
 
-    async def finish(self, timeout: float) -> None:  # noqa: ASYNC109 (the deadline of one step)
+    async def finish(self, timeout: float) -> None:
         """Close once what was written has gone out, within `timeout` seconds."""
         self._writer.close()
         with suppress(OSError):
@@ -103,6 +104,11 @@ def length(head: h11.Request | h11.Response) -> int | None:
         if name == b"content-length":
             return int(value)
     return None
+
+
+def head_size(head: h11.Request) -> int:
+    """Octets of the header fields. h11 bounds only a head that is not yet whole."""
+    return len(head.target) + sum(len(name) + len(value) + 4 for name, value in head.headers)
 
 
 def watch(sock: socket.socket) -> None:

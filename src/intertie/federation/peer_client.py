@@ -36,7 +36,7 @@ class _Connection:
     identity: Identity | None
     """None on a join's connection, which serves one call."""
     until: datetime
-    """When the first of the two certificates ends."""
+    """When it is retired, well before either certificate ends."""
     used: float = 0.0
 
 
@@ -56,7 +56,7 @@ class PeerClient:
         self._lines: dict[str, _Line] = {}
         self._joining: set[_Connection] = set()
 
-    async def call(self, peer: PeerAddress, body: bytes, timeout: float) -> bytes:  # noqa: ASYNC109 (the port has it)
+    async def call(self, peer: PeerAddress, body: bytes, timeout: float) -> bytes:
         """See PeerTransport.call. Raises also Refused(too-large) for a body over 4 MiB, which is never sent."""
         if len(body) > MAX_BODY:
             raise Refused(f"a call of {len(body)} octets is too large", code="too-large")
@@ -138,7 +138,6 @@ class PeerClient:
         """A new connection to the peer, which has proved that it is the peer."""
         host, port = parse_address(peer.address)
         context = self._trust.join_context() if peer.join_key else self._trust.client_context()
-        until = self._trust.own_until()
         # No server name: it would tell the path between two sites who they are.
         reader, writer = await asyncio.open_connection(
             host,
@@ -156,8 +155,8 @@ class PeerClient:
             raise
         sock = writer.get_extra_info("socket")
         watch(sock)
-        stream = HttpStream(reader, writer, h11.CLIENT)
-        return _Connection(peer, stream, sock, identity, min(until, identity.until) if identity else until)
+        until = self._clock() + self._trust.connection_life
+        return _Connection(peer, HttpStream(reader, writer, h11.CLIENT), sock, identity, until)
 
     def _identify(self, shown: bytes, peer: PeerAddress) -> Identity | None:
         if peer.join_key:

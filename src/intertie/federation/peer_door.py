@@ -31,6 +31,8 @@ class Limits:
     idle: float = 300.0
     reply: float = 60.0
     """For the peer to take the reply."""
+    linger: float = 1.0
+    """For a client that was refused to stop talking and read why."""
 
 
 Source = IPv4Network | IPv6Network

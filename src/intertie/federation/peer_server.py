@@ -19,7 +19,7 @@ from ipaddress import IPv4Address, IPv6Address
 import h11
 import structlog
 
-from intertie.federation.http_stream import Gone, HttpStream, TooLarge, length, watch
+from intertie.federation.http_stream import MAX_HEADER, Gone, HttpStream, TooLarge, head_size, length, watch
 from intertie.federation.peer_door import Door, Guest, Limits, source_of
 from intertie.federation.transport import MAX_BODY, PATH, Caller, Handler
 from intertie.federation.trust import Identity, Trust
@@ -233,7 +233,7 @@ class _Conversation:
         if self._stream.http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             await self._send(no.status, no.words.encode(), ("connection", "close"))
             with suppress(TimeoutError):
-                async with asyncio.timeout(1.0):
+                async with asyncio.timeout(self._limits.linger):
                     await self._stream.discard(1024 * 1024)
 
     async def _send(self, status: int, body: bytes, *more: tuple[str, str]) -> None:
@@ -243,6 +243,8 @@ class _Conversation:
 
 
 def _check(head: h11.Request, largest: int) -> None:
+    if head_size(head) > MAX_HEADER:
+        raise _No(431, f"a head of more than {MAX_HEADER} octets")
     if head.target != PATH.encode():
         raise _No(404, "nothing here")
     if head.method != b"POST":

@@ -52,7 +52,7 @@ class TlsTransport:
         self._client.cut(name)
         self._server.cut(name)
 
-    async def call(self, peer: PeerAddress, body: bytes, timeout: float) -> bytes:  # noqa: ASYNC109 (the port has it)
+    async def call(self, peer: PeerAddress, body: bytes, timeout: float) -> bytes:
         """See `transport.PeerTransport.call`. Raises Refused(too-large) for a body over 4 MiB."""
         return await self._client.call(peer, body, timeout)
 
@@ -61,5 +61,7 @@ class TlsTransport:
         await self._server.serve(self._sockets, handler)
 
     def close(self) -> None:
-        """Close the calling end's connections; the called end's close with `serve`."""
+        """Close the calling end's connections, and the listening sockets also where `serve` never ran."""
         self._client.close()
+        for sock in self._sockets:
+            sock.close()

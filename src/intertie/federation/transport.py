@@ -54,7 +54,7 @@ Handler = Callable[[Caller | None, bytes], Awaitable[bytes]]
 
 
 class PeerTransport(Protocol):
-    async def call(self, peer: PeerAddress, body: bytes, timeout: float) -> bytes:  # noqa: ASYNC109 (the port has it)
+    async def call(self, peer: PeerAddress, body: bytes, timeout: float) -> bytes:
         """The reply to `body`, within `timeout` seconds in all.
 
         Raises Unavailable whenever there is none, also when the call may have been delivered and only the

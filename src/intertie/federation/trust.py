@@ -75,9 +75,10 @@ class Trust:
         self._join = self._join or certificates.join_context()
         return self._join
 
-    def own_until(self) -> datetime:
-        """When the certificate that this site shows on a new connection ends."""
-        return self._current().leaf.not_after
+    @property
+    def connection_life(self) -> timedelta:
+        """How long a connection may be used. A leaf shown has half its life left, so neither end's runs out."""
+        return self._lifetime / 4
 
     def identify(self, shown: bytes) -> Identity:
         """The trusted site whose certificate (DER) this is. Raises Forbidden."""
