@@ -40,6 +40,8 @@ MAX_INT = 2**63 - 1
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 """Names of sites, projects, networks, hosts and Vpns: DNS labels (RFC 1123 section 2.1)."""
 RECORD_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62})\.[a-zA-Z0-9.-]{1,160}")
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKET = re.compile(rb"[\[\]{}]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 Json = Any
@@ -75,26 +77,12 @@ def loads(raw: bytes, limit: int = MAX_RECORD) -> Json:
 
 
 def _check_depth(raw: bytes) -> None:
-    if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
-        return
+    # Before json sees it: its C scanner recurses. Strings go first, since they may hold any number of brackets.
     depth = 0
-    in_string = escaped = False
-    for octet in raw:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif octet == 0x5C:
-                escaped = True
-            elif octet == 0x22:
-                in_string = False
-        elif octet == 0x22:
-            in_string = True
-        elif octet in b"[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise Malformed(f"nested deeper than {MAX_DEPTH}")
-        elif octet in b"]}":
-            depth -= 1
+    for bracket in _BRACKET.findall(_STRING.sub(b"", raw)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MAX_DEPTH:
+            raise Malformed(f"nested deeper than {MAX_DEPTH}")
 
 
 def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:

@@ -1,7 +1,7 @@
 """The one peer call's message, and its bytes (federation rule 7). The request and the reply have the same shape.
 
-JSON: {"from","incarnation","boot","acks":[{"site","incarnation","seq"}],"upto":{…},"records":[{"record","signature"}],
-"returned":[…],"volatile":{…},"wait":s,"verify":[vpn],"join":token secret}. A record travels as the very text that its
+JSON: {"from","incarnation","boot","acks":[{"incarnation","seq"}],"upto":{…},"records":[{"record","signature"}],
+"returned":[…],"volatile":{…},"wait":s,"verify":[vpn],"join":{…}}. A record travels as the very text that its
 home signed, so its bytes survive.
 """
 
@@ -17,6 +17,7 @@ from intertie.model.bodies import Address
 from intertie.model.codec import Malformed, check_name, dumps, loads, read
 from intertie.model.records import Cursor, Record
 
+START = Cursor()
 MAX_MESSAGE = 4 * 1024 * 1024
 MAX_BATCH = 256
 """Records in one message: a long absence is caught up in several calls, none of which is large."""
@@ -69,6 +70,9 @@ class Volatile:
     verified: tuple[ToldPair, ...] = ()
 
 
+NOTHING = Volatile()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Join:
     """First contact: the secret of an invitation, and who uses it. Only in a call without a client certificate."""
@@ -82,15 +86,15 @@ class Message:
     sender: str
     incarnation: int
     boot: str
-    held: Cursor = Cursor()
+    held: Cursor = START
     """How far the sender has read the receiver's records."""
-    since: Cursor = Cursor()
-    upto: Cursor = Cursor()
+    since: Cursor = START
+    upto: Cursor = START
     """`records` are all of the sender's that concern the receiver in (since, upto]."""
     records: tuple[Record, ...] = ()
     returned: tuple[Record, ...] = ()
     """The receiver's own records, for one that is behind its own past (rule 18)."""
-    volatile: Volatile = Volatile()
+    volatile: Volatile = NOTHING
     wait: float = 0.0
     """Seconds for which the receiver may hold the reply when it has no news: a site that cannot be called asks so."""
     verify: tuple[str, ...] = ()
@@ -98,6 +102,8 @@ class Message:
     join: Join | None = None
     more: bool = False
     """There are more records than fit: call again at once."""
+    recover: bool = False
+    """The sender lost its store: it asks for its own records back (`returned`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +114,12 @@ class _Envelope:
     held: _Place = field(default_factory=lambda: _Place())
     since: _Place = field(default_factory=lambda: _Place())
     upto: _Place = field(default_factory=lambda: _Place())
-    volatile: Volatile = Volatile()
+    volatile: Volatile = NOTHING
     wait: float = 0.0
     verify: tuple[str, ...] = ()
     join: Join | None = None
     more: bool = False
+    recover: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +150,7 @@ def encode(message: Message) -> bytes:
             "verify": message.verify,
             "join": message.join,
             "more": message.more,
+            "recover": message.recover,
         }
     )
 
@@ -181,6 +189,7 @@ def decode(raw: bytes, record: Callable[[bytes, bytes], Record]) -> tuple[Messag
         verify=envelope.verify,
         join=envelope.join,
         more=envelope.more,
+        recover=envelope.recover,
     )
     return message, tuple(faults)
 

@@ -1,4 +1,4 @@
-"""What a Vpn looks like now: phase and health, derived from records and packets whenever somebody asks (never stored)."""
+"""What a Vpn looks like now: phase and health, derived from records and packets when asked, never stored."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class VpnView:
 
 
 def pair_sight(sights: Sights, vpn: str, a: str, b: str) -> Sight:
-    """The sight of the pair in either direction, the later one first; ready needs only one (a probe is a round trip)."""
+    """The later sight of the pair; ready in either direction is enough, since a probe is a round trip."""
     both = [
         s for s in (sights.get((vpn, a, b)), sights.get((vpn, b, a))) if s is not None and s.probed_at is not None
     ]

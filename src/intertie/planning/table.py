@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
@@ -34,7 +34,8 @@ class Table:
         if isinstance(record.body, AnswerBody):
             self._answers.setdefault(record.body.vpn, {})[record.home] = record
         if record.home == self.site:
-            self._mine.append((record.cursor, record.id))
+            # Nearly always at the end; a record that a peer gave back to us (rule 18) goes to its old place.
+            insort(self._mine, (record.cursor, record.id))
 
     def drop(self, id: str) -> None:
         """Forget a record (a compacted tombstone)."""

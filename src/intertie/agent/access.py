@@ -1,0 +1,109 @@
+"""Who calls, and what they may: bearer tokens with project and role, stored hashed."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from hashlib import sha256
+
+from intertie.agent.agent import Agent
+from intertie.model.codec import check_name
+from intertie.model.errors import Forbidden, NotFound, Refused, Unauthenticated
+from intertie.model.storage import LocalEntry
+
+SPACE = "token"
+PREFIX = "itk_"
+
+
+class Role(IntEnum):
+    """Each role may what the ones below it may. An admin is the site's operator and sees all projects."""
+
+    READER = 1
+    MEMBER = 2
+    ADMIN = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """An authenticated user."""
+
+    project: str
+    role: Role
+    token: str = ""
+    """The token's id."""
+
+    def needs(self, role: Role) -> None:
+        """Forbidden unless the caller has at least `role`."""
+        if self.role < role:
+            raise Forbidden(
+                f"this needs the role {role.name.lower()}, the token has {self.role.name.lower()}",
+                hint=f"intertie token create --project {self.project} --role {role.name.lower()}",
+            )
+
+    def sees(self, project: str | None) -> bool:
+        return self.role is Role.ADMIN or project == self.project
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenView:
+    """A token without its secret; `token` is filled only in the answer that makes it."""
+
+    id: str
+    project: str
+    role: str
+    created_at: datetime
+    token: str = ""
+
+
+class Tokens:
+    """Makes, lists, revokes and recognises tokens."""
+
+    def __init__(self, agent: Agent) -> None:
+        self.agent = agent
+
+    async def create(self, project: str, role: str) -> TokenView:
+        """A new token; its text is shown once."""
+        check_name(project, "project")
+        if role.upper() not in Role.__members__:
+            raise Refused(f"{role!r} is no role", hint="reader, member or admin")
+        secret = PREFIX + secrets.token_urlsafe(24)
+        id = _hash(secret)[:12]
+        now = self.agent.now()
+        value = {"hash": _hash(secret), "project": project, "role": role.lower(), "created_at": now.isoformat()}
+        await self.agent.remember(LocalEntry(SPACE, id, json.dumps(value)))
+        return TokenView(id=id, project=project, role=role.lower(), created_at=now, token=secret)
+
+    def all(self) -> list[TokenView]:
+        return [_view(id, json.loads(value)) for id, value in sorted(self.agent.local.get(SPACE, {}).items())]
+
+    async def revoke(self, id: str) -> None:
+        """The token is refused from the next request on."""
+        if id not in self.agent.local.get(SPACE, {}):
+            raise NotFound(f"no token {id}", hint="intertie token list")
+        await self.agent.remember(LocalEntry(SPACE, id, None))
+
+    def recognise(self, secret: str) -> Caller:
+        """The caller whose token this is. Unauthenticated otherwise."""
+        hashed = _hash(secret)
+        entry = self.agent.local.get(SPACE, {}).get(hashed[:12])
+        found = json.loads(entry) if entry else None
+        # The digests are compared whole and in constant time; the id is no secret.
+        if found is None or not secrets.compare_digest(found["hash"], hashed):
+            raise Unauthenticated("the token is not known here", hint="intertie token create, at this site")
+        return Caller(project=found["project"], role=Role[found["role"].upper()], token=hashed[:12])
+
+
+def _hash(secret: str) -> str:
+    return sha256(secret.encode()).hexdigest()
+
+
+def _view(id: str, entry: dict[str, str]) -> TokenView:
+    return TokenView(
+        id=id,
+        project=entry["project"],
+        role=entry["role"],
+        created_at=datetime.fromisoformat(entry["created_at"]),
+    )

@@ -1,0 +1,232 @@
+"""The one peer call: pushing news, hearing news, catching up, first contact (federation rules 7 and 8).
+
+A conversation a peer: whoever has something to say calls; of two sites with nothing to say the one whose name comes
+first calls, at the heartbeat. The handler answers in the same reply: it makes what came durable, decides, makes its
+answers durable, and sends them back. A site that cannot be called asks its peers to hold the reply until there is news.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
+
+import structlog
+
+from intertie.agent.agent import Agent
+from intertie.agent.enrolment import Enrolment
+from intertie.agent.ports import PeerAddress, PeerTransport
+from intertie.agent.volatile import Whispers
+from intertie.model import wire
+from intertie.model.bodies import IntroductionBody
+from intertie.model.codec import decode as decode_record
+from intertie.model.errors import Forbidden, IntertieError, Unavailable
+from intertie.model.records import Cursor, Record
+from intertie.model.wire import MAX_BATCH, Message
+from intertie.planning import trust
+from intertie.planning.hearing import acceptable, concerning, returned_to
+
+log = structlog.get_logger()
+
+HOLD = 25.0
+"""Seconds for which a site that cannot be called asks for a reply to be held."""
+LONGEST_BACKOFF = 30.0
+SILENT_AFTER = 3
+"""Heartbeats without a word before a peer is called silent."""
+
+
+class Exchange:
+    """All conversations of one agent."""
+
+    def __init__(self, agent: Agent, transport: PeerTransport, enrolment: Enrolment, whispers: Whispers) -> None:
+        self.agent = agent
+        self.transport = transport
+        self.enrolment = enrolment
+        self.whispers = whispers
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._in_reply: dict[str, Cursor] = {}
+
+    # ── Answering ──────────────────────────────────────────────────────────────────────────────────────────
+
+    async def handle(self, caller: str | None, request: bytes) -> bytes:
+        """The reply to one call. Errors of the tree go to the transport, which answers them with few words."""
+        message, faults = wire.decode(request, decode_record)
+        self._complain(message.sender, faults)
+        if caller is None:
+            if message.join is None:
+                raise Forbidden("who shows no certificate may only join")
+            await self.enrolment.admit(message.join, message.records, message.sender)
+            return wire.encode(self.compose(message.sender, Cursor()))
+        if caller != message.sender or caller not in trust.pins(self.agent.table):
+            raise Forbidden(f"{caller} may not speak for {message.sender}")
+        await self.hear(message)
+        if message.verify:
+            verified = await self.whispers.verify(message.verify, caller)
+            reply = self.compose(caller, message.held)
+            return wire.encode(replace(reply, volatile=replace(reply.volatile, verified=verified)))
+        if message.wait > 0:
+            await self._hold(caller, message)
+        reply = self.compose(caller, message.held, message.recover)
+        self._in_reply[caller] = reply.upto
+        return wire.encode(reply)
+
+    async def _hold(self, peer: str, message: Message) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + min(message.wait, HOLD)
+        while not concerning(self.agent.table, peer, message.held) and (left := until - loop.time()) > 0:
+            await self.agent.news.wait(left)
+
+    async def hear(self, message: Message) -> None:
+        """Take in what a peer said, in a request or in a reply."""
+        agent, peer = self.agent, message.sender
+        pinned = trust.pins(agent.table).get(peer)
+        if pinned is None:
+            return
+        held = agent.cursors.get(peer, Cursor())
+        records = [r for r in message.records if self._genuine(r, peer, pinned)]
+        # Only what follows on without a gap moves the cursor; after a gap our next message says so and it comes again.
+        cursor = max(held, message.upto) if message.since <= held else None
+        await agent.take(peer, records, cursor, message.held)
+        if message.returned:
+            await self._take_back(peer, message.returned)
+        self.whispers.heard(peer, message.volatile)
+        state = agent.peer(peer)
+        state.last_seen, state.failures, state.problem = agent.now(), 0, ""
+        state.boot = message.boot
+
+    def _genuine(self, record: Record, peer: str, pinned: IntroductionBody) -> bool:
+        """Whether a record may be believed: the peer's own, signed by its root, and within what a peer may say."""
+        problem = acceptable(self.agent.table, peer, record)
+        if problem is None and not self.agent.ports.keys.verify(pinned.root, record):
+            problem = "the signature is not its home's"
+        if problem is not None:
+            self._complain(peer, (f"{record.id}: {problem}",))
+        return problem is None
+
+    async def _take_back(self, peer: str, records: Iterable[Record]) -> None:
+        """Own records that a peer kept for us (rule 18)."""
+        agent = self.agent
+        root = agent.ports.keys.root
+        own = [r for r in records if r.home == agent.site and agent.ports.keys.verify(root, r)]
+        if own and agent.recovering:
+            held = agent.acked.get(peer, Cursor())
+            done = await agent.take(peer, own, None, held)
+            agent.tell("recovered", "", peer, f"{len(done.accepted)} own records came back from {peer}")
+
+    def _complain(self, peer: str, faults: Iterable[str]) -> None:
+        for fault in faults:
+            log.warning("record not taken", peer=peer, why=fault)
+            self.agent.tell("rejected", "", peer, fault)
+
+    # ── Saying ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def compose(self, peer: str, since: Cursor, recover: bool = False) -> Message:
+        """All that this site has to say to a peer which has read it up to `since`."""
+        agent = self.agent
+        news = concerning(agent.table, peer, since)
+        batch = news[:MAX_BATCH]
+        upto = batch[-1].cursor if len(batch) < len(news) else max(agent.table.last(), since)
+        return Message(
+            sender=agent.site,
+            incarnation=agent.incarnation,
+            boot=agent.boot,
+            held=agent.cursors.get(peer, Cursor()),
+            since=since,
+            upto=upto,
+            records=tuple(batch),
+            returned=returned_to(agent.table, peer) if recover else (),
+            volatile=self.whispers.tell(peer),
+            wait=0.0 if agent.settings.address else HOLD,
+            more=len(batch) < len(news),
+            recover=agent.recovering,
+        )
+
+    async def run(self) -> None:
+        """Keep a conversation with every pinned peer until cancelled."""
+        try:
+            while True:
+                pins = trust.pins(self.agent.table)
+                self.transport.trust({name: body.root for name, body in pins.items()})
+                for name in pins.keys() - self._tasks.keys():
+                    self._tasks[name] = asyncio.create_task(self._converse(name), name=f"peer {name}")
+                for name in self._tasks.keys() - pins.keys():
+                    self._tasks.pop(name).cancel()
+                await self.agent.news.wait(None)
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def _converse(self, peer: str) -> None:
+        first = True
+        while True:
+            if not first:
+                await self._until_due(peer)
+            first = False
+            pinned = trust.pins(self.agent.table).get(peer)
+            if pinned is None:
+                return
+            if not pinned.address:
+                await self.agent.news.wait(None)
+                continue
+            try:
+                await self.speak(peer, pinned)
+            except IntertieError as error:
+                await self._back_off(peer, error)
+
+    async def speak(self, peer: str, pinned: IntroductionBody, verify: tuple[str, ...] = ()) -> Message:
+        """One call, and what came back taken in. Unavailable if nothing did."""
+        agent = self.agent
+        message = replace(self.compose(peer, agent.acked.get(peer, Cursor())), verify=verify)
+        if verify:
+            message = replace(message, wait=0.0)
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        address = PeerAddress(name=peer, address=pinned.address, root=pinned.root)
+        raw = await self.transport.call(address, wire.encode(message), agent.settings.call_timeout + message.wait)
+        reply, faults = wire.decode(raw, decode_record)
+        if reply.sender != peer:
+            raise Unavailable(f"{peer} answered as {reply.sender}", code="owner-silent")
+        self._complain(peer, faults)
+        if not message.wait and not verify:
+            agent.peer(peer).rtt_ms = (loop.time() - begun) * 1000
+        self._in_reply.pop(peer, None)
+        await self.hear(reply)
+        return reply
+
+    async def _back_off(self, peer: str, error: IntertieError) -> None:
+        state = self.agent.peer(peer)
+        if state.failures == 0:
+            log.warning("peer does not answer", peer=peer, why=error.detail)
+            self.agent.tell("peer", peer, peer, f"no answer: {error.detail}")
+            self.agent.news.ring()
+        state.failures += 1
+        state.problem = error.detail
+        # Jitter, so that a returning site is not met by all its peers at once (invariant I18).
+        await asyncio.sleep(min(0.5 * 2 ** min(state.failures - 1, 6), LONGEST_BACKOFF) * random.uniform(0.5, 1.0))
+
+    async def _until_due(self, peer: str) -> None:
+        """Returns when there is something to push to `peer`, or it is this site's turn to be heard."""
+        agent = self.agent
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._pause(peer)
+        while True:
+            said = max(agent.acked.get(peer, Cursor()), self._in_reply.get(peer, Cursor()))
+            if concerning(agent.table, peer, said):
+                return
+            left = until - loop.time()
+            if left <= 0:
+                self._in_reply.pop(peer, None)
+                return
+            with suppress(TimeoutError):
+                await agent.news.wait(left)
+
+    def _pause(self, peer: str) -> float:
+        agent = self.agent
+        beat = agent.settings.heartbeat * random.uniform(0.8, 1.0)
+        if agent.peer(peer).failures or not agent.settings.address:
+            return 0.0
+        # One of a pair keeps the beat; the other speaks up only when it has heard nothing for too long.
+        return beat if agent.site < peer else beat * SILENT_AFTER

@@ -1,0 +1,173 @@
+"""Health from packets: probes inside every segment, under one budget; nothing is ready because it is configured.
+
+Each pair (Vpn, other member) of this site is probed in rotation. `ready` means that a probe crossed within the
+window; after it, the pair is `down` if the other agent can be reached but its segment cannot, and `unknown` if it
+is silent altogether: then nobody there would answer a probe, and forwarding may well go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from intertie.agent.agent import Agent
+from intertie.agent.ports import LinkProbes, SegmentProbes
+from intertie.model.items import Segment
+from intertie.model.wire import ToldSight
+from intertie.planning.status import Health as State
+from intertie.planning.status import Sight
+
+TIMEOUT = 1.0
+EAGER = 0.15
+"""Seconds between probes of a pair that has not been ready yet: a new Vpn is shown ready as soon as it is."""
+CALM = 1.0
+HISTORY = 20
+
+
+@dataclass(slots=True)
+class Pair:
+    """What probes of one pair said."""
+
+    segment: Segment
+    tries: deque[bool] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    rtt_ms: float | None = None
+    last_try: float = 0.0
+    last_ok: datetime | None = None
+    link_ok: bool = False
+
+
+class Health:
+    """Probes the pairs of this site, and keeps what the other sites told of theirs."""
+
+    def __init__(self, agent: Agent, segments: SegmentProbes, links: LinkProbes) -> None:
+        self.agent = agent
+        self._segments = segments
+        self._links = links
+        self._pairs: dict[tuple[str, str], Pair] = {}
+        self._told: dict[tuple[str, str, str], Sight] = {}
+        self._wake = asyncio.Event()
+
+    async def watch(self, segments: tuple[Segment, ...]) -> None:
+        """Probe these segments from now on."""
+        await self._segments.set_segments(segments)
+        wanted = {(s.vpn, r.site): s for s in segments for r in s.remotes}
+        for key in self._pairs.keys() - wanted.keys():
+            del self._pairs[key]
+        for key, segment in wanted.items():
+            self._pairs.setdefault(key, Pair(segment)).segment = segment
+        standing = {v.id for v, _ in self.agent.table.vpns()}
+        self._told = {k: s for k, s in self._told.items() if k[0] in standing}
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Probe in rotation until cancelled."""
+        loop = asyncio.get_running_loop()
+        running: set[asyncio.Task[None]] = set()
+        gap = 1.0 / self.agent.settings.probe_budget
+        try:
+            while True:
+                due = min(self._pairs.items(), key=lambda item: self._due(item[1]), default=None)
+                wait = self._due(due[1]) - loop.time() if due is not None else 60.0
+                if due is None or wait > 0:
+                    self._wake.clear()
+                    await _sleep_until(self._wake, wait)
+                    continue
+                due[1].last_try = loop.time()
+                task = asyncio.create_task(self._probe(*due[0], due[1]))
+                running.add(task)
+                task.add_done_callback(running.discard)
+                await asyncio.sleep(gap)
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    def _due(self, pair: Pair) -> float:
+        return pair.last_try + (CALM if pair.last_ok is not None or len(pair.tries) == HISTORY else EAGER)
+
+    async def _probe(self, vpn: str, site: str, pair: Pair) -> None:
+        rtt = await self._segments.probe(vpn, site, None, TIMEOUT)
+        before = self._state(pair)
+        pair.tries.append(rtt is not None)
+        if rtt is not None:
+            pair.rtt_ms, pair.last_ok, pair.link_ok = rtt, self.agent.now(), True
+        else:
+            pair.link_ok = await self.link(pair.segment, site) is not None
+        if self._state(pair) is not before:
+            self.agent.tell("health", vpn, site, f"{before.value} → {self._state(pair).value}")
+            self.agent.news.ring()
+
+    async def link(self, segment: Segment, site: str) -> float | None:
+        """RTT in ms over the underlay to a member of the segment; None if nothing came back."""
+        for remote in segment.remotes:
+            if remote.site == site and remote.endpoints:
+                return await self._links.probe(remote.endpoints[0].address, TIMEOUT)
+        return None
+
+    async def segment_probe(self, vpn: str, site: str, size: int | None) -> float | None:
+        """One probe now, of `size` octets of tenant packet."""
+        return await self._segments.probe(vpn, site, size, TIMEOUT)
+
+    def _state(self, pair: Pair) -> State:
+        window = timedelta(seconds=self.agent.settings.probe_window)
+        if pair.last_ok is not None and self.agent.now() - pair.last_ok <= window:
+            return State.READY
+        recent = list(pair.tries)[-3:]
+        # A tunnel that is just being built at the other end loses a probe or two: three in a row are a word.
+        return State.DOWN if len(recent) == 3 and not any(recent) and pair.link_ok else State.UNKNOWN
+
+    # ── Telling and hearing ────────────────────────────────────────────────────────────────────────────────
+
+    def sights(self) -> Mapping[tuple[str, str, str], Sight]:
+        """All that is known now: measured here, and told by others (stale words fade to unknown)."""
+        window = timedelta(seconds=self.agent.settings.probe_window + self.agent.settings.heartbeat)
+        found: dict[tuple[str, str, str], Sight] = {}
+        for key, sight in self._told.items():
+            old = sight.probed_at is None or self.agent.now() - sight.probed_at > window
+            found[key] = Sight(probed_at=sight.probed_at) if old else sight
+        for (vpn, site), pair in self._pairs.items():
+            loss = 1 - sum(pair.tries) / len(pair.tries) if pair.tries else None
+            found[(vpn, self.agent.site, site)] = Sight(
+                health=self._state(pair), rtt_ms=pair.rtt_ms, loss=loss, probed_at=pair.last_ok
+            )
+        return found
+
+    def tell(self, peer: str) -> tuple[ToldSight, ...]:
+        """What this site measured of Vpns that the peer is a member of."""
+        now = self.agent.now()
+        told = []
+        for (vpn, _, site), sight in self._mine().items():
+            record = self.agent.table.get(vpn)
+            if record is not None and peer in record.header.names:
+                age = (now - sight.probed_at).total_seconds() if sight.probed_at else 0.0
+                told.append(
+                    ToldSight(
+                        vpn=vpn, to=site, health=sight.health.value, rtt_ms=sight.rtt_ms, loss=sight.loss, age=age
+                    )
+                )
+        return tuple(told)
+
+    def _mine(self) -> dict[tuple[str, str, str], Sight]:
+        return {k: s for k, s in self.sights().items() if k[1] == self.agent.site}
+
+    def heard(self, peer: str, told: tuple[ToldSight, ...]) -> None:
+        """Take in a peer's word on pairs that it measured; only on Vpns that name it."""
+        now = self.agent.now()
+        for t in told:
+            record = self.agent.table.get(t.vpn)
+            if record is None or peer not in record.header.names or t.health not in set(State):
+                continue
+            at = now - timedelta(seconds=max(t.age, 0.0)) if t.health == State.READY or t.age else None
+            self._told[(t.vpn, peer, t.to)] = Sight(
+                health=State(t.health), rtt_ms=t.rtt_ms, loss=t.loss, probed_at=at or now
+            )
+
+
+async def _sleep_until(event: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), max(seconds, 0.01))
+    except TimeoutError:
+        return

@@ -1,0 +1,313 @@
+"""Networks and hosts of this site's own cloud: what an operator or tenant makes here, and what is found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from intertie.agent.access import Caller, Role
+from intertie.agent.agent import Agent
+from intertie.agent.ports import Look
+from intertie.model.bodies import Address, HostBody, NetworkBody, Prefix, Range
+from intertie.model.codec import check_name
+from intertie.model.errors import Conflict, NotFound, Refused
+from intertie.model.items import Network, NetworkFacts
+from intertie.model.records import Draft, Kind, State
+from intertie.planning import ranges
+from intertie.planning.admit import Situation, attachment_of, gateways_of, held_here, overlapping
+from intertie.planning.change import common_mtu
+from intertie.planning.compile import network_ranges, wanted_networks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkView:
+    """A network of this site (docs/interface.md)."""
+
+    id: str
+    name: str
+    site: str
+    project: str
+    prefixes: tuple[Prefix, ...]
+    mtu: int
+    bridge: str
+    addresses_in_use: tuple[Address, ...]
+    ranges: tuple[Range, ...]
+    """What this site may give to hosts: all that is usable, or its part of an L2 Vpn."""
+    gateways: tuple[Address, ...]
+    ports: int
+    attachable: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostView:
+    """A host of this site. `address` is its first."""
+
+    id: str
+    name: str
+    site: str
+    project: str
+    network: str
+    address: Address
+    addresses: tuple[Address, ...]
+    mtu: int
+
+
+class Networks:
+    """The use cases."""
+
+    def __init__(self, agent: Agent, look: Look) -> None:
+        self.agent = agent
+        self._look = look
+
+    # ── Networks ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def all(self, caller: Caller) -> list[NetworkView]:
+        found = {n.id: n for n in self.agent.inventory.networks}
+        for network in wanted_networks(self.agent.table).values():
+            # Wanted, but not there yet: the next round makes it.
+            found.setdefault(network.id, _facts(network))
+        return [self._view(n) for _, n in sorted(found.items()) if caller.sees(n.project)]
+
+    def get(self, caller: Caller, wanted: str) -> NetworkView:
+        """By id, or by name in the caller's project."""
+        found = self.all(caller)
+        for network in found:
+            if network.id == wanted or (network.name == wanted and network.project == caller.project):
+                return network
+        for network in found:
+            if network.name == wanted:
+                return network
+        raise NotFound(f"no network {wanted}", hint="intertie network list")
+
+    async def create(
+        self, caller: Caller, name: str, prefixes: Sequence[Prefix], bridge: str = "", mtu: int = 0
+    ) -> NetworkView:
+        """A new network of the caller's project; with `bridge`, one that uses an existing Linux bridge."""
+        caller.needs(Role.ADMIN if bridge else Role.MEMBER)
+        check_name(name)
+        _check_prefixes(prefixes)
+        id = f"{self.agent.site}.{self.agent.ports.ids.new()}"
+        most = common_mtu(self.agent.situation, [self.agent.site], "vxlan")
+        if mtu and not 1280 <= mtu <= 9216:
+            raise Refused(f"an MTU of {mtu} is out of range", hint="1280 (RFC 8200 section 5) to 9216")
+        body = NetworkBody(
+            name=name, project=caller.project, prefixes=tuple(prefixes), mtu=mtu or most, bridge=bridge
+        )
+        await self.agent.write(lambda s: [_new_network(s, id, body)])
+        await self._until_there(id)
+        return self.get(caller, id)
+
+    async def _until_there(self, id: str) -> None:
+        """A moment for the round, so that who makes a network finds it attachable; it goes on without that too."""
+        for _ in range(20):
+            if any(n.id == id for n in self.agent.inventory.networks):
+                return
+            await self.agent.news.wait(0.25)
+
+    async def delete(self, caller: Caller, wanted: str) -> None:
+        """In use by ports or by a Vpn: Conflict."""
+        caller.needs(Role.MEMBER)
+        network = self.get(caller, wanted)
+        if network.project != caller.project and caller.role is not Role.ADMIN:
+            raise NotFound(f"no network {wanted}")
+        self.agent.inventory = await self._look()
+        await self.agent.write(lambda s: [_network_gone(s, network)])
+
+    def _view(self, n: NetworkFacts) -> NetworkView:
+        table = self.agent.table
+        network = wanted_networks(table).get(n.id) or Network(
+            id=n.id, name=n.name, project=n.project, prefixes=n.prefixes, mtu=n.mtu, bridge=n.bridge, own=n.own
+        )
+        return NetworkView(
+            id=n.id,
+            name=n.name,
+            site=self.agent.site,
+            project=n.project,
+            prefixes=n.prefixes,
+            mtu=n.mtu,
+            bridge=n.bridge,
+            addresses_in_use=n.addresses_in_use,
+            ranges=network_ranges(table, network),
+            gateways=gateways_of(table, n.id, n.prefixes),
+            ports=n.ports,
+            attachable=n.attachable,
+            reason=n.reason,
+        )
+
+    # ── Hosts ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def hosts(self, caller: Caller) -> list[HostView]:
+        networks = wanted_networks(self.agent.table)
+        return [
+            self._host_view(r.id, b, networks.get(b.network))
+            for r, b in self.agent.table.bodies(Kind.HOST, HostBody)
+            if caller.sees(b.project)
+        ]
+
+    def _host_view(self, id: str, b: HostBody, network: Network | None) -> HostView:
+        return HostView(
+            id=id,
+            name=b.name,
+            site=self.agent.site,
+            project=b.project,
+            network=network.name if network else b.network,
+            address=b.addresses[0],
+            addresses=b.addresses,
+            mtu=network.mtu if network else 0,
+        )
+
+    async def create_host(
+        self, caller: Caller, name: str, network: str, addresses: Sequence[Address] = ()
+    ) -> HostView:
+        """A host with an address of each IP version from what this site holds of the network."""
+        caller.needs(Role.MEMBER)
+        check_name(name)
+        facts = self.get(caller, network)
+        id = f"{self.agent.site}.{self.agent.ports.ids.new()}"
+        written = await self.agent.write(lambda s: [_new_host(s, id, name, facts, addresses)])
+        body = written[0].body
+        assert isinstance(body, HostBody)
+        return self._host_view(id, body, wanted_networks(self.agent.table).get(facts.id))
+
+    async def delete_host(self, caller: Caller, wanted: str) -> None:
+        caller.needs(Role.MEMBER)
+        for view in self.hosts(caller):
+            if wanted in (view.id, view.name):
+                id = view.id
+                await self.agent.write(lambda s: [_host_gone(s, id)])
+                return
+        raise NotFound(f"no host {wanted}", hint="intertie host list")
+
+
+def _facts(network: Network) -> NetworkFacts:
+    return NetworkFacts(
+        id=network.id,
+        name=network.name,
+        project=network.project,
+        prefixes=network.prefixes,
+        mtu=network.mtu,
+        bridge=network.bridge,
+        own=network.own,
+        attachable=False,
+        reason="being made",
+    )
+
+
+def _check_prefixes(prefixes: Sequence[Prefix]) -> None:
+    if not prefixes:
+        raise Refused("a network needs a prefix", hint="for example 10.20.0.0/24, or 2001:db8::/64")
+    for prefix in prefixes:
+        first, last = ranges.usable(prefix)
+        if last - first < 1:
+            raise Refused(
+                f"{prefix} has no room for a gateway and a host",
+                code="prefix-too-small",
+                hint="the smallest that would do is a /30 (IPv4) or a /126 (IPv6)",
+            )
+        if prefix.is_multicast or prefix.is_loopback or prefix.is_link_local:
+            raise Refused(f"{prefix} cannot be a network's prefix: it has another purpose")
+    for i, prefix in enumerate(prefixes):
+        if pair := overlapping((prefix,), prefixes[:i]):
+            raise Refused(f"{pair[0]} overlaps {pair[1]}", code="overlap")
+
+
+def _new_network(situation: Situation, id: str, body: NetworkBody) -> Draft:
+    for _, other in situation.table.bodies(Kind.NETWORK, NetworkBody):
+        if body.bridge and other.bridge == body.bridge:
+            raise Conflict(f"bridge {body.bridge} is network {other.name} already", code="in-use")
+    for found in situation.inventory.networks:
+        if found.project != body.project:
+            continue
+        if found.name == body.name:
+            raise Conflict(f"there is a network {body.name} already", code="name-taken", hint="intertie network list")
+    for network in wanted_networks(situation.table).values():
+        if (network.name, network.project) == (body.name, body.project):
+            raise Conflict(f"there is a network {body.name} already", code="name-taken", hint="intertie network list")
+    return Draft(kind=Kind.NETWORK, id=id, body=body)
+
+
+def _network_gone(situation: Situation, network: NetworkView) -> Draft:
+    for record, body in held_here(situation.table):
+        if situation.table.answers(record.id)[situation.site].network == network.id:
+            raise Conflict(
+                f"network {network.name} is in Vpn {body.name}",
+                code="in-use",
+                hint=f"intertie vpn delete {body.name}, or remove this site from it",
+            )
+    hosts = [b.name for _, b in situation.table.bodies(Kind.HOST, HostBody) if b.network == network.id]
+    ports = next((n.ports for n in situation.inventory.networks if n.id == network.id), 0)
+    if hosts or ports:
+        raise Conflict(
+            f"network {network.name} has {max(len(hosts), ports)} ports in use",
+            code="in-use",
+            hint=f"delete the hosts first: {', '.join(hosts)}" if hosts else "",
+        )
+    record_here = situation.table.get(network.id)
+    if record_here is None or record_here.header.kind is not Kind.NETWORK:
+        raise Refused(f"network {network.name} was made for a Vpn and ends with it", code="in-use")
+    return Draft(
+        kind=Kind.NETWORK, id=record_here.id, state=State.WITHDRAWN, body=record_here.body, base=record_here.order
+    )
+
+
+def _new_host(situation: Situation, id: str, name: str, network: NetworkView, wanted: Sequence[Address]) -> Draft:
+    table = situation.table
+    for _, other in table.bodies(Kind.HOST, HostBody):
+        if other.name == name and other.project == network.project:
+            raise Conflict(f"there is a host {name} already", code="name-taken", hint="intertie host list")
+    _not_leaving(situation, network)
+    here = wanted_networks(table).get(network.id)
+    held = network_ranges(table, here) if here is not None else network.ranges
+    taken = {*gateways_of(table, network.id, network.prefixes), *_seen(situation, network.id)}
+    taken |= {a for _, b in table.bodies(Kind.HOST, HostBody) if b.network == network.id for a in b.addresses}
+    addresses = tuple(_asked(a, network, held, taken) for a in wanted) or tuple(_free(network, held, taken))
+    body = HostBody(name=name, project=network.project, network=network.id, addresses=addresses)
+    return Draft(kind=Kind.HOST, id=id, body=body)
+
+
+def _seen(situation: Situation, network: str) -> Iterable[Address]:
+    return next((n.addresses_in_use for n in situation.inventory.networks if n.id == network), ())
+
+
+def _not_leaving(situation: Situation, network: NetworkView) -> None:
+    for record, body in held_here(situation.table):
+        answer = situation.table.answers(record.id)[situation.site]
+        attachment = attachment_of(body, situation.site)
+        leaving = record.header.state is State.CLOSING or (attachment is not None and attachment.leaving)
+        if answer.network == network.id and leaving:
+            raise Conflict(
+                f"network {network.name} is being removed with Vpn {body.name}: it takes no new ports", code="in-use"
+            )
+
+
+def _asked(address: Address, network: NetworkView, held: Sequence[Range], taken: set[Address]) -> Address:
+    if not any(address.version == p.version and address in p for p in network.prefixes):
+        raise Refused(f"{address} is in none of {', '.join(str(p) for p in network.prefixes)}")
+    if not ranges.within(address, held):
+        words = ", ".join(f"{r.first}–{r.last}" for r in held if r.first.version == address.version)
+        raise Conflict(
+            f"{address} is held by another site of the Vpn", code="in-use", hint=f"this site holds {words}"
+        )
+    if address in taken:
+        raise Conflict(f"{address} is in use", code="in-use")
+    return address
+
+
+def _free(network: NetworkView, held: Sequence[Range], taken: set[Address]) -> Iterable[Address]:
+    for prefix in network.prefixes:
+        address = ranges.next_address(prefix, held, taken)
+        if address is None:
+            raise Conflict(
+                f"this site has no address left in {prefix}",
+                code="quota",
+                hint="delete a host, or ask for a larger prefix",
+            )
+        yield address
+
+
+def _host_gone(situation: Situation, id: str) -> Draft:
+    record = situation.table.get(id)
+    if record is None or not record.live:
+        raise NotFound(f"no host {id}")
+    return Draft(kind=Kind.HOST, id=id, state=State.WITHDRAWN, body=record.body, base=record.order)

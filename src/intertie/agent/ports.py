@@ -1,0 +1,147 @@
+"""What the agent needs of the world, as protocols: the agent imports these, `main` brings what satisfies them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from intertie.model.bodies import Address
+from intertie.model.items import Inventory, Item, Key, NetworkFacts, Segment
+from intertie.model.records import Draft, Order, Record
+from intertie.model.storage import Batch, Committed, Seal, Snapshot
+
+
+class Store(Protocol):
+    """Where records are durable. `commit` returns only after the disk has it (rule 3)."""
+
+    async def open(self, incarnation_at_least: int) -> Snapshot: ...
+    async def commit(self, batch: Batch, seal: Seal) -> Committed: ...
+    async def close(self) -> None: ...
+
+
+class Keys(Protocol):
+    """The site's root key, and the check of others'."""
+
+    @property
+    def root(self) -> str:
+        """The site's root certificate (DER, base64), as its Site record carries it."""
+        ...
+
+    @property
+    def fingerprint(self) -> str: ...
+    def seal(self, site: str, draft: Draft, order: Order) -> Record: ...
+    def verify(self, root: str, record: Record) -> bool: ...
+    def fingerprint_of(self, root: str) -> str: ...
+    def point_of(self, root: str) -> bytes:
+        """The root's public key, as an invitation carries it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invitation:
+    """What a token says: who invites, where it is called, and the key it will prove to have."""
+
+    name: str
+    inviter: str
+    address: str
+    key: bytes
+    secret: str
+
+
+class Invitations(Protocol):
+    """Tokens of one-time invitations, as text that people paste."""
+
+    def make(self, name: str, inviter: str, address: str) -> tuple[str, str]:
+        """(token, hash of its secret)."""
+        ...
+
+    def parse(self, token: str) -> Invitation: ...
+    def hash(self, secret: str, name: str) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerAddress:
+    """Whom to call: name, "host:port", and the root (DER, base64) that it must prove; `key` for first contact."""
+
+    name: str
+    address: str
+    root: str = ""
+    key: bytes = b""
+
+
+Handler = Callable[[str | None, bytes], Awaitable[bytes]]
+"""(the peer that the certificate names; None for first contact, request) → reply."""
+
+
+class PeerTransport(Protocol):
+    """The one peer call. Never retries; Unavailable when there was no reply."""
+
+    async def call(self, peer: PeerAddress, body: bytes, timeout: float) -> bytes: ...
+    def trust(self, pins: Mapping[str, str]) -> None:
+        """The peers and roots (DER, base64) that are trusted from now on; connections of others are cut."""
+        ...
+
+
+class Cloud(Protocol):
+    """The site's cloud: its networks and hosts."""
+
+    async def inventory(self) -> tuple[NetworkFacts, ...]: ...
+    async def observe(self, keys: Collection[Key] | None) -> Collection[Item]: ...
+    def changes(self) -> AsyncIterator[Key]: ...
+    async def ensure(self, item: Item) -> None: ...
+    async def remove(self, item: Item) -> None: ...
+
+
+class Transport(Protocol):
+    """What carries segments between sites."""
+
+    async def observe(self, keys: Collection[Key] | None) -> Collection[Item]: ...
+    def changes(self) -> AsyncIterator[Key]: ...
+    async def ensure(self, item: Item) -> None: ...
+    async def remove(self, item: Item) -> None: ...
+
+
+class SegmentProbes(Protocol):
+    """Probes within segments. RTT in ms; None when nothing came back."""
+
+    async def set_segments(self, segments: Collection[Segment]) -> None: ...
+    async def probe(self, vpn: str, site: str, size: int | None, timeout: float) -> float | None: ...
+
+
+class LinkProbes(Protocol):
+    """Probes between underlay endpoints. RTT in ms; None when nothing came back."""
+
+    async def probe(self, address: Address, timeout: float) -> float | None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Echo:
+    """What came back for one echo request from a host: RTT in ms, or why not."""
+
+    rtt_ms: float | None = None
+    problem: str = ""
+    mtu: int = 0
+    """With "fragmentation needed": the MTU that the router named."""
+
+
+class HostPing(Protocol):
+    """Echo requests sent from inside a host, unfragmented, of an exact IP packet size in octets."""
+
+    async def ping(self, host: str, target: Address, size: int, timeout: float) -> Echo: ...
+
+
+class Clock(Protocol):
+    def now(self) -> datetime:
+        """UTC."""
+        ...
+
+
+class Ids(Protocol):
+    def new(self) -> str:
+        """A ULID: sortable by time, unique."""
+        ...
+
+
+Look = Callable[[], Awaitable[Inventory]]

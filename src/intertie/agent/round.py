@@ -1,0 +1,159 @@
+"""The round: look, decide, do, say. No input, ever; a poke only makes it run sooner.
+
+First install, repair, restart and change are this one path. Each change is carried out alone: a failure becomes a
+fact in this site's answer, and never stops the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import structlog
+
+from intertie.agent.agent import Agent
+from intertie.agent.health import Health
+from intertie.agent.ports import Cloud, Look, Transport
+from intertie.model.bodies import AnswerBody, SiteBody
+from intertie.model.errors import IntertieError, Reason
+from intertie.model.items import Item, Key, Segment, key
+from intertie.model.records import Draft, Kind
+from intertie.planning.admit import AGREED, Situation
+from intertie.planning.compile import compile_site, may_go
+from intertie.planning.diff import Change, Plan, diff
+from intertie.planning.enrol import site_draft
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What one round did."""
+
+    plan: Plan
+    failures: tuple[tuple[Key, Reason], ...] = ()
+
+
+class Rounds:
+    """Runs rounds until cancelled."""
+
+    def __init__(self, agent: Agent, cloud: Cloud, transport: Transport, health: Health, look: Look) -> None:
+        self.agent = agent
+        self.cloud = cloud
+        self.transport = transport
+        self.health = health
+        self._look = look
+        self._lock = asyncio.Lock()
+        self.orphans: tuple[Item, ...] = ()
+        self.rounds = 0
+        self.driver_calls = 0
+
+    async def run(self) -> None:
+        """A round when something changed, and every few seconds anyway (drift makes no noise everywhere)."""
+        watchers = [asyncio.create_task(self._listen(d)) for d in (self.cloud, self.transport)]
+        try:
+            while True:
+                self.agent.poke.clear()
+                await self.round()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self.agent.poke.wait(), self.agent.settings.round_every)
+        finally:
+            for watcher in watchers:
+                watcher.cancel()
+            await asyncio.gather(*watchers, return_exceptions=True)
+
+    async def _listen(self, driver: Cloud | Transport) -> None:
+        async for _ in driver.changes():
+            self.agent.poke.set()
+
+    async def plan(self) -> Plan:
+        """What the next round would do."""
+        async with self._lock:
+            return await self._plan()
+
+    async def _plan(self) -> Plan:
+        agent = self.agent
+        wanted = compile_site(agent.table, agent.blocked)
+        seen = [*await self.cloud.observe(None), *await self.transport.observe(None)]
+        ports = {n.id: n.ports for n in agent.inventory.networks}
+        return diff(wanted, seen, lambda k: may_go(agent.table, k), lambda network: ports.get(network, 0))
+
+    async def round(self) -> Report:
+        """One round, whole. A fault of one driver is logged and met again at the next."""
+        async with self._lock:
+            self.rounds += 1
+            try:
+                return await self._round()
+            except IntertieError as error:
+                log.warning("round failed", why=error.detail)
+            except Exception:
+                # The last resort of the loop: one bad object must never stop the others (CVE-2015-3221).
+                log.exception("round failed")
+            return Report(plan=Plan())
+
+    async def _round(self) -> Report:
+        agent = self.agent
+        before = agent.inventory
+        agent.inventory = await self._look()
+        await agent.write(self._site_facts)
+        if agent.inventory != before:
+            await agent.settle()
+        plan = await self._plan()
+        self.orphans = plan.orphans
+        failures = [f for c in plan.changes if (f := await self._carry_out(c)) is not None]
+        segments = tuple(i for i in compile_site(agent.table, agent.blocked) if isinstance(i, Segment))
+        await self.health.watch(segments)
+        if plan.changes:
+            agent.inventory = await self._look()
+            agent.news.ring()
+        await agent.write(lambda s: realised(s, segments, dict(failures)))
+        await agent.settle()
+        return Report(plan=plan, failures=tuple(failures))
+
+    async def _carry_out(self, change: Change) -> tuple[Key, Reason] | None:
+        driver = self.transport if isinstance(change.item, Segment) else self.cloud
+        self.driver_calls += 1
+        try:
+            if change.op == "-":
+                await driver.remove(change.item)
+            else:
+                await driver.ensure(change.item)
+        except (IntertieError, OSError) as error:
+            detail = error.detail if isinstance(error, IntertieError) else str(error)
+            log.warning("change failed", change=change.text, why=detail)
+            self.agent.tell("failed", key(change.item)[1], self.agent.site, f"{change.text}: {detail}")
+            return key(change.item), Reason(code="failed", text=detail)
+        log.info("change", change=change.text)
+        self.agent.tell("change", key(change.item)[1], self.agent.site, change.text)
+        return None
+
+    def _site_facts(self, situation: Situation) -> list[Draft]:
+        agent = self.agent
+        body = SiteBody(
+            name=agent.site,
+            version=agent.settings.version,
+            root=agent.ports.keys.root,
+            address=agent.settings.address,
+            underlay=situation.inventory.underlay,
+            location=agent.settings.location,
+            transports=situation.inventory.transports,
+        )
+        return site_draft(situation.table, body)
+
+
+def realised(situation: Situation, segments: Iterable[Segment], failures: dict[Key, Reason]) -> Collection[Draft]:
+    """This site's answers, where what the drivers did is not yet what they say."""
+    drafts = []
+    for segment in segments:
+        record = situation.table.answer_record(segment.vpn, situation.site)
+        if record is None or not record.live or not isinstance(record.body, AnswerBody):
+            continue
+        failed = next((r for k, r in failures.items() if k[1] in (key(segment)[1], segment.network)), None)
+        body = replace(record.body, realised=failed is None, failed=failed)
+        if record.body.word in AGREED and body != record.body:
+            drafts.append(
+                Draft(kind=Kind.ANSWER, id=record.id, names=record.header.names, body=body, base=record.order)
+            )
+    return drafts

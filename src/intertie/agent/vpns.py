@@ -1,0 +1,420 @@
+"""What users do with Vpns: make, look, change, verify, delete, adopt."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from intertie.agent.access import Caller, Role
+from intertie.agent.agent import Agent
+from intertie.agent.enrolment import founded
+from intertie.agent.exchange import Exchange
+from intertie.agent.health import Health
+from intertie.agent.volatile import Whispers
+from intertie.model.bodies import Attachment, ProposalBody, VpnBody, Word
+from intertie.model.codec import check_name
+from intertie.model.errors import Conflict, IntertieError, NotFound, Refused, Unavailable
+from intertie.model.records import Draft, Kind, Order, Record, State
+from intertie.model.storage import LocalEntry
+from intertie.model.wire import ToldPair
+from intertie.planning import change, trust
+from intertie.planning.admit import Situation, project_here
+from intertie.planning.advertise import withdrawal
+from intertie.planning.change import VpnRequest
+from intertie.planning.proposals import proposal_id
+from intertie.planning.status import Phase, VpnView, view
+
+IDEMPOTENCY = "idempotency"
+PROPOSAL_LIFE = timedelta(minutes=10)
+LONGEST_WAIT = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndView:
+    """One end of a verified pair."""
+
+    site: str
+    host: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedPair:
+    """What a pair of hosts (or, where there are none, of segments) said when it was asked just now."""
+
+    from_: EndView
+    to: EndView
+    rtt_ms: float | None
+    mtu: int
+    """Octets of the largest packet that was proved to cross in one piece; 0 if none."""
+    ok: bool
+    broken_at: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    ok: bool
+    pairs: tuple[VerifiedPair, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanChange:
+    site: str
+    op: str
+    what: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanView:
+    """What a change would do, at every member. `base_version` is the version it was planned on ("" for a new Vpn)."""
+
+    base_version: str
+    changes: tuple[PlanChange, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """A change that waits for the Vpn's home."""
+
+    proposal: str
+    waiting_for: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A Vpn after a change; `pending` if its home, another site, has not spoken yet."""
+
+    vpn: VpnView
+    pending: Pending | None = None
+
+
+class Vpns:
+    """The use cases."""
+
+    def __init__(self, agent: Agent, exchange: Exchange, health: Health, whispers: Whispers) -> None:
+        self.agent = agent
+        self._exchange = exchange
+        self._health = health
+        self._whispers = whispers
+
+    # ── Looking ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def all(self, caller: Caller) -> list[VpnView]:
+        """Vpns of the caller's project that this site is a member of, in order of creation."""
+        found = [r for r in self.agent.table.all_of(Kind.VPN) if _shown(r) and self._seen_by(caller, r)]
+        return [self._view(r) for r in sorted(found, key=lambda r: (r.body.created_at, r.id))]
+
+    def get(self, caller: Caller, wanted: str) -> VpnView:
+        """By id or name. NotFound also for what is another project's."""
+        return self._view(self._find(caller, wanted))
+
+    def _find(self, caller: Caller, wanted: str) -> Record:
+        record = self.agent.table.get(wanted)
+        found = [record] if record is not None and record.header.kind is Kind.VPN else []
+        found += [r for r in self.agent.table.all_of(Kind.VPN) if r.body.name == wanted]
+        # A deleted one makes room for another with its name: the standing one is meant.
+        for candidate in sorted(found, key=lambda r: not r.live):
+            if _shown(candidate) and self._seen_by(caller, candidate):
+                return candidate
+        raise NotFound(f"no Vpn {wanted}", hint="intertie vpn list")
+
+    def _seen_by(self, caller: Caller, vpn: Record) -> bool:
+        return caller.sees(project_here(self.agent.table, vpn))
+
+    def _view(self, vpn: Record) -> VpnView:
+        project = project_here(self.agent.table, vpn)
+        return view(self.agent.table, vpn, self._health.sights(), project)
+
+    # ── Making ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def plan_create(self, caller: Caller, request: VpnRequest) -> PlanView:
+        """What `create` would do, or why it would be refused."""
+        caller.needs(Role.MEMBER)
+        await self.agent.write(founded)
+        situation = self.agent.situation
+        draft = change.new_vpn(situation, request, caller.project, self._id(), self.agent.now())
+        return _plan("", change.foreseen(draft.body, None))
+
+    async def create(self, caller: Caller, request: VpnRequest, wait: float = 0.0, key: str = "") -> VpnView:
+        """Make a Vpn of this site's. With `wait`, until every member has answered; a refusal is then a Conflict and
+        nothing of the Vpn remains. The same `key` again gives the same Vpn."""
+        caller.needs(Role.MEMBER)
+        spec = repr((caller.project, request))
+        earlier = self._earlier(caller, key, spec)
+        if earlier is not None:
+            return self._view(earlier)
+        id = self._id()
+        note = (
+            [LocalEntry(IDEMPOTENCY, f"{caller.project} {key}", json.dumps({"id": id, "spec": spec}))] if key else []
+        )
+        await self.agent.write(founded)
+        now = self.agent.now()
+        await self.agent.write(lambda s: [change.new_vpn(s, request, caller.project, id, now)], note)
+        await self._until(id, _settled, wait)
+        await self._raise_if_refused(id, wait)
+        return self._view(self._record(id))
+
+    def _earlier(self, caller: Caller, key: str, spec: str) -> Record | None:
+        entry = self.agent.local.get(IDEMPOTENCY, {}).get(f"{caller.project} {key}") if key else None
+        if entry is None:
+            return None
+        found = json.loads(entry)
+        if found["spec"] != spec:
+            raise Refused("this Idempotency-Key was used for another request", hint="take a new key")
+        return self.agent.table.get(found["id"])
+
+    def _id(self) -> str:
+        return f"{self.agent.site}.{self.agent.ports.ids.new()}"
+
+    def _record(self, id: str) -> Record:
+        record = self.agent.table.get(id)
+        if record is None:
+            raise NotFound(f"no Vpn {id}")
+        return record
+
+    async def _until(self, id: str, done: Callable[[VpnView, Record], bool], wait: float) -> bool:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + min(wait, LONGEST_WAIT)
+        while True:
+            record = self.agent.table.get(id)
+            if record is None or done(self._view(record), record):
+                return True
+            left = until - loop.time()
+            if left <= 0:
+                return False
+            await self.agent.news.wait(min(left, 1.0))
+
+    async def _raise_if_refused(self, id: str, wait: float) -> None:
+        """The caller who waited hears the refusal; nothing is left for it to clean up."""
+        record = self._record(id)
+        refusal = record.body.refusal
+        if not wait or refusal is None:
+            return
+        if not record.live:
+            await self.agent.write(lambda s: [_acknowledged(self._record(id))])
+        raise Conflict(refusal.text, code=refusal.code, hint=refusal.hint, sites=(refusal.text.split(":", 1)[0],))
+
+    # ── Changing ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def plan_update(self, caller: Caller, wanted: str, name: str, attachments: Sequence[Attachment]) -> PlanView:
+        vpn = self._find(caller, wanted)
+        draft = change.changed_vpn(self.agent.situation, vpn, name or vpn.body.name, attachments)
+        return _plan(version_text(vpn.order), change.foreseen(draft.body, vpn.body))
+
+    async def update(
+        self,
+        caller: Caller,
+        wanted: str,
+        name: str,
+        attachments: Sequence[Attachment],
+        base: str,
+        wait: float = 0.0,
+    ) -> Outcome:
+        """Give the Vpn this name and exactly these members. `base` is the version it is meant for (If-Match)."""
+        caller.needs(Role.MEMBER)
+        vpn = self._standing(caller, wanted)
+        _check_base(vpn, base)
+        if name:
+            check_name(name)
+        if vpn.home != self.agent.site:
+            body = ProposalBody(
+                vpn=vpn.id,
+                base=vpn.order,
+                change="update",
+                name=name or vpn.body.name,
+                attachments=tuple(attachments),
+                project=caller.project,
+                not_after=self.agent.now() + PROPOSAL_LIFE,
+            )
+            return await self._propose(vpn, body, wait)
+        await self.agent.write(
+            lambda s: [change.changed_vpn(s, self._unmoved(vpn), name or vpn.body.name, attachments)]
+        )
+        await self._until(vpn.id, _settled, wait)
+        await self._raise_if_refused(vpn.id, wait)
+        return Outcome(vpn=self._view(self._record(vpn.id)))
+
+    async def delete(
+        self, caller: Caller, wanted: str, base: str = "", force: bool = False, wait: float = 0.0
+    ) -> bool:
+        """Close the Vpn; True if it is gone. `force` skips the guard and destroys nothing that is in use."""
+        caller.needs(Role.MEMBER)
+        vpn = self._find(caller, wanted)
+        if base:
+            _check_base(vpn, base)
+        if vpn.home != self.agent.site:
+            body = ProposalBody(
+                vpn=vpn.id,
+                base=vpn.order,
+                change="delete",
+                force=force,
+                project=caller.project,
+                not_after=self.agent.now() + PROPOSAL_LIFE,
+            )
+            await self._propose(vpn, body, wait)
+        else:
+            await self.agent.write(lambda s: _ending(self._record(vpn.id), force))
+        gone = await self._until(vpn.id, lambda v, r: not r.live, wait) if wait else not self._record(vpn.id).live
+        if wait and not gone:
+            self._raise_if_busy(vpn.id)
+        return gone
+
+    def _raise_if_busy(self, id: str) -> None:
+        answers = self.agent.table.answers(id)
+        busy = {s: a.ports for s, a in answers.items() if a.word is Word.HELD}
+        if busy:
+            words = ", ".join(f"{s} has {n} port{'s' if n > 1 else ''} in use" for s, n in busy.items())
+            raise Conflict(
+                words,
+                code="in-use",
+                hint="it goes when these hosts are gone; to keep it: vpn update; not to wait: --force",
+                sites=tuple(busy),
+            )
+
+    def _standing(self, caller: Caller, wanted: str) -> Record:
+        vpn = self._find(caller, wanted)
+        if not vpn.live:
+            raise Conflict(f"Vpn {wanted} has ended", code="stale")
+        return vpn
+
+    def _unmoved(self, vpn: Record) -> Record:
+        now = self._record(vpn.id)
+        if now.order != vpn.order:
+            raise Conflict(f"{vpn.body.name} was changed meanwhile", hint="look again, then ask again")
+        return now
+
+    # ── Asking another home ────────────────────────────────────────────────────────────────────────────────
+
+    async def _propose(self, vpn: Record, body: ProposalBody, wait: float) -> Outcome:
+        """Ask the home for a change. With `wait`: its word, or owner-silent."""
+        id = proposal_id(self.agent.site, self.agent.ports.ids.new())
+        await self.agent.write(lambda s: [Draft(kind=Kind.PROPOSAL, id=id, names=(vpn.home,), body=body)])
+        loop = asyncio.get_running_loop()
+        until = loop.time() + min(wait, LONGEST_WAIT)
+        while (answer := self.agent.table.answers(id).get(vpn.home)) is None and (left := until - loop.time()) > 0:
+            await self.agent.news.wait(min(left, 1.0))
+        if answer is None and wait:
+            await self.agent.write(lambda s: [_proposal_gone(s, id)])
+            raise Unavailable(
+                f"{vpn.home}, the home of {vpn.body.name}, does not answer",
+                code="owner-silent",
+                hint=f"try later; if {vpn.home} is gone for good: intertie vpn adopt {vpn.body.name}",
+                sites=(vpn.home,),
+            )
+        if answer is None:
+            pending = Pending(proposal=id, waiting_for=vpn.home)
+            return Outcome(vpn=self._view(self._record(vpn.id)), pending=pending)
+        await self.agent.write(lambda s: [_proposal_gone(s, id)])
+        if answer.word is Word.REFUSED and answer.reason is not None:
+            raise Conflict(answer.reason.text, code=answer.reason.code, hint=answer.reason.hint, sites=(vpn.home,))
+        return Outcome(vpn=self._view(self._record(vpn.id)))
+
+    async def adopt(self, caller: Caller, wanted: str) -> VpnView:
+        """This site becomes the home of a Vpn whose home is lost (rule 14)."""
+        caller.needs(Role.ADMIN)
+        vpn = self._standing(caller, wanted)
+        await self.agent.write(lambda s: [change.adopted_vpn(s.table, self._record(vpn.id))])
+        return self._view(self._record(vpn.id))
+
+    # ── Verifying ──────────────────────────────────────────────────────────────────────────────────────────
+
+    async def verify(self, caller: Caller, wanted: str) -> Verified:
+        """Run every pair of the Vpn now, full-size packets included, from each member's own hosts."""
+        vpn = self._standing(caller, wanted)
+        others = sorted(set(vpn.header.names) - {self.agent.site})
+        # One word with everybody first, so that all know one another's newest hosts.
+        await asyncio.gather(*(self._ask(vpn, o, ()) for o in others))
+        here = self._whispers.verify((vpn.id,), self.agent.site)
+        mine, *theirs = await asyncio.gather(here, *(self._ask(vpn, o, (vpn.id,)) for o in others))
+        pairs = [_pair(self.agent.site, p) for p in mine]
+        for site, told in zip(others, theirs, strict=True):
+            pairs += [_pair(site, p) for p in told]
+        return Verified(ok=bool(pairs) and all(p.ok for p in pairs), pairs=tuple(pairs))
+
+    async def _ask(self, vpn: Record, site: str, verify: tuple[str, ...]) -> tuple[ToldPair, ...]:
+        pinned = trust.pins(self.agent.table).get(site)
+        problem = f"{site} cannot be called from {self.agent.site}"
+        if pinned is not None and pinned.address:
+            try:
+                reply = await self._exchange.speak(site, pinned, verify)
+                return tuple(p for p in reply.volatile.verified if p.vpn == vpn.id)
+            except IntertieError as error:
+                problem = error.detail
+        lost = ToldPair(
+            vpn=vpn.id, broken_at="agent", hint=f"{problem}: its pairs were not run; forwarding may go on"
+        )
+        return (lost,) if verify else ()
+
+
+def version_text(order: Order) -> str:
+    """A version as ETag and base_version carry it."""
+    return f"{order.epoch}.{order.incarnation}.{order.seq}"
+
+
+def _check_base(vpn: Record, base: str) -> None:
+    if base not in ("*", version_text(vpn.order)):
+        raise Conflict(
+            f"{vpn.body.name} is at version {version_text(vpn.order)}, not {base}", hint="look again, then ask again"
+        )
+
+
+def _shown(vpn: Record) -> bool:
+    """Ended Vpns are not shown, but for one that a refusal ended and nobody has deleted yet."""
+    return vpn.live or vpn.body.refusal is not None
+
+
+def _settled(found: VpnView, record: Record) -> bool:
+    return (
+        found.phase is Phase.REFUSED
+        or record.body.refusal is not None
+        or not any(m.answer == "waiting" for m in found.members)
+    )
+
+
+def _acknowledged(vpn: Record) -> Draft:
+    assert isinstance(vpn.body, VpnBody)
+    return replace(withdrawal(vpn, vpn.body), base=vpn.order)
+
+
+def _ending(vpn: Record, force: bool) -> list[Draft]:
+    if not vpn.live:
+        return [_acknowledged(vpn)] if vpn.body.refusal is not None else []
+    if force:
+        return [withdrawal(vpn, vpn.body)]
+    return [change.closed_vpn(vpn)] if vpn.header.state is not State.CLOSING else []
+
+
+def _proposal_gone(situation: Situation, id: str) -> Draft:
+    record = situation.table.get(id)
+    assert record is not None
+    return Draft(
+        kind=Kind.PROPOSAL,
+        id=id,
+        state=State.WITHDRAWN,
+        names=record.header.names,
+        body=record.body,
+        base=record.order,
+    )
+
+
+def _plan(base: str, lines: Sequence[tuple[str, str, str, str]]) -> PlanView:
+    return PlanView(
+        base_version=base, changes=tuple(PlanChange(site=s, op=o, what=w, text=t) for s, o, w, t in lines)
+    )
+
+
+def _pair(site: str, p: ToldPair) -> VerifiedPair:
+    return VerifiedPair(
+        from_=EndView(site=site, host=p.from_host, address=p.from_address),
+        to=EndView(site=p.to_site, host=p.to_host, address=p.to_address),
+        rtt_ms=p.rtt_ms,
+        mtu=p.mtu,
+        ok=p.ok,
+        broken_at=p.broken_at,
+        hint=p.hint,
+    )

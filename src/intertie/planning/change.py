@@ -1,0 +1,316 @@
+"""A user's wish for a Vpn → its next body: pure, and refused here and now when it can be seen not to work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from intertie.model.bodies import Attachment, Gateway, Prefix, Require, Share, TransportFacts, VpnBody, VpnKind
+from intertie.model.codec import check_name
+from intertie.model.errors import Conflict, NotFound, Refused
+from intertie.model.items import NetworkFacts
+from intertie.model.records import Draft, Header, Kind, Order, Record, State
+from intertie.planning import numbers, ranges, trust
+from intertie.planning.admit import Situation, attachment_of, judge, project_here, share_of
+from intertie.planning.advertise import version_of, without
+from intertie.planning.table import Table
+
+PREFERENCE = ("vxlan",)
+"""Transports in the order in which they are chosen when the user names none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VpnRequest:
+    """What a user asks for."""
+
+    name: str
+    kind: VpnKind
+    attachments: tuple[Attachment, ...]
+    transport: str = ""
+    require: Require = Require.ALL
+    gateway: Gateway = Gateway.PER_SITE
+
+
+def check_members(situation: Situation, attachments: Sequence[Attachment]) -> None:
+    """At least two sites, each once, all pinned here. Refused otherwise."""
+    sites = [a.site for a in attachments]
+    for a in attachments:
+        check_name(a.site, "site")
+        if a.cell:
+            raise Refused(f"{a.site} has no cell {a.cell}", hint="name the site alone")
+    if len(sites) < 2:
+        raise Refused("a Vpn joins at least two sites", hint="give one more attachment: -a SITE[:NETWORK]")
+    for site in sites:
+        if sites.count(site) > 1:
+            raise Refused(f"{site} is named twice", hint="one network a site; make a second Vpn for the other")
+    if situation.site not in sites:
+        raise Refused(
+            f"{situation.site} is not among the members", hint=f"ask at one of them, or add {situation.site}:NETWORK"
+        )
+    pinned = trust.pins(situation.table)
+    strangers = [s for s in sites if s != situation.site and s not in pinned]
+    if strangers:
+        raise Refused(
+            f"{situation.site} has not pinned {', '.join(strangers)}",
+            code="unknown-site",
+            hint="intertie site list; then site invite, join or approve",
+            sites=tuple(strangers),
+        )
+
+
+def facts_of(situation: Situation, site: str, transport: str) -> TransportFacts | None:
+    """What `site` says of `transport`; this site's own word comes from its inventory."""
+    if site == situation.site:
+        return situation.transport(transport)
+    body = trust.site_body(situation.table, site)
+    return next((t for t in body.transports if t.name == transport), None) if body else None
+
+
+def choose_transport(situation: Situation, request: VpnRequest) -> str:
+    """The transport asked for, or the first that all members advertise. Conflict names who lacks it."""
+    sites = [a.site for a in request.attachments]
+    missing: dict[str, list[str]] = {}
+    for name in (request.transport,) if request.transport else PREFERENCE:
+        # A site whose record has not come yet is asked, not judged: its answer will say.
+        known = {s: facts_of(situation, s, name) for s in sites if _has_spoken(situation, s)}
+        missing[name] = [s for s, f in known.items() if f is None or not _carries(f, request.kind)]
+        if not missing[name]:
+            return name
+    words = "; ".join(f"{name} is missing at {', '.join(sites)}" for name, sites in missing.items())
+    lacking = tuple(sorted({s for sites in missing.values() for s in sites}))
+    raise Conflict(
+        f"no transport carries {request.kind.value} at every member: {words}",
+        code="no-common-transport",
+        hint="intertie site show SITE gives each transport's reason",
+        sites=lacking,
+    )
+
+
+def _has_spoken(situation: Situation, site: str) -> bool:
+    return site == situation.site or trust.site_body(situation.table, site) is not None
+
+
+def _carries(facts: TransportFacts, kind: VpnKind) -> bool:
+    return facts.ok and (facts.l2 if kind is VpnKind.L2 else facts.l3)
+
+
+def common_mtu(situation: Situation, sites: Sequence[str], transport: str) -> int:
+    """The largest tenant packet that every member's underlay carries in one piece."""
+    found = [f.underlay_mtu - f.overhead for s in sites if (f := facts_of(situation, s, transport)) is not None]
+    return min(found, default=1450)
+
+
+def new_vpn(situation: Situation, request: VpnRequest, project: str, id: str, now: datetime) -> Draft:
+    """The first version of a Vpn of this site's. Refused or Conflict when it is already known that it cannot be."""
+    check_name(request.name)
+    check_members(situation, request.attachments)
+    free_name(situation.table, project, request.name)
+    transport = choose_transport(situation, request)
+    sites = [a.site for a in request.attachments]
+    network = _home_network(situation, request, project)
+    mtu = common_mtu(situation, sites, transport)
+    l2 = request.kind is VpnKind.L2
+    prefixes: tuple[Prefix, ...] = network.prefixes if l2 else ()
+    vni = numbers.next_vni(situation.table, situation.site, taken_vnis(situation.table))
+    body = VpnBody(
+        name=request.name,
+        kind=request.kind,
+        project=project,
+        transport=transport,
+        vni=vni,
+        route_target=numbers.route_target(vni),
+        mtu=min(mtu, network.mtu) if l2 else mtu,
+        attachments=tuple(_attachment(situation, a, request.kind, project) for a in request.attachments),
+        require=request.require,
+        gateway=request.gateway,
+        network=network.name if l2 else "",
+        prefixes=prefixes,
+        shares=ranges.cut(prefixes, sites, network.addresses_in_use) if l2 else (),
+        created_at=now,
+    )
+    draft = Draft(kind=Kind.VPN, id=id, names=tuple(sorted(sites)), body=body)
+    _judged(situation, draft)
+    return draft
+
+
+def free_name(table: Table, project: str, name: str) -> None:
+    """Conflict if a Vpn of that project has the name here already."""
+    for record, body in table.vpns():
+        if body.name == name and project_here(table, record) == project:
+            raise Conflict(f"there is a Vpn {name} already", code="name-taken", hint=f"intertie vpn show {name}")
+
+
+def taken_vnis(table: Table) -> set[int]:
+    """Of every Vpn that is known, ended ones too: what was removed here may still stand elsewhere."""
+    return {r.body.vni for r in table.all_of(Kind.VPN) if isinstance(r.body, VpnBody)}
+
+
+def _home_network(situation: Situation, request: VpnRequest, project: str) -> NetworkFacts:
+    """This site's network in the Vpn. For L2 it is the one that is stretched, and stands first."""
+    first = request.attachments[0]
+    if request.kind is VpnKind.L2 and (first.site != situation.site or not first.network):
+        raise Refused(
+            "an L2 Vpn stretches a network of the site that is asked: it stands first",
+            hint=f"-a {situation.site}:NETWORK first; networks are made where none is named",
+        )
+    unnamed = [a.site for a in request.attachments if not a.network]
+    if request.kind is VpnKind.L3 and unnamed:
+        raise Refused(
+            f"an L3 Vpn joins networks that exist: none is named for {', '.join(unnamed)}",
+            hint="-a SITE:NETWORK for each",
+        )
+    mine = next(a for a in request.attachments if a.site == situation.site)
+    network = situation.network(project, mine.network)
+    if network is None:
+        raise Refused(
+            f"{situation.site} has no network {mine.network} in project {project}",
+            code="unknown-network",
+            hint="intertie network list",
+        )
+    return network
+
+
+def _attachment(situation: Situation, a: Attachment, kind: VpnKind, project: str) -> Attachment:
+    """With the prefixes that this site knows: its own network's."""
+    network = situation.network(project, a.network) if a.site == situation.site and kind is VpnKind.L3 else None
+    return Attachment(site=a.site, cell=a.cell, network=a.network, prefixes=network.prefixes if network else ())
+
+
+def _judged(situation: Situation, draft: Draft) -> None:
+    """Refused with what this site's own judgement says of the draft."""
+    header = Header(kind=Kind.VPN, id=draft.id, home=situation.site, order=draft.base or Order(), names=draft.names)
+    answer = judge(situation, Record(header, draft.body, b"", b""))
+    if answer.reason is not None:
+        reason = answer.reason
+        raise Refused(reason.text, code=reason.code, hint=reason.hint, sites=(situation.site,))
+
+
+# ── Change and end ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def changed_vpn(situation: Situation, vpn: Record, name: str, wanted: Sequence[Attachment]) -> Draft:
+    """The next version with this name and exactly these members: who is new is added, who is missing leaves.
+
+    A Vpn that is closing is taken back by it.
+    """
+    body = vpn.body
+    assert isinstance(body, VpnBody)
+    check_name(name)
+    check_members(situation, wanted)
+    if name != body.name:
+        project = project_here(situation.table, vpn)
+        free_name(situation.table, project or body.project, name)
+    for a in wanted:
+        had = attachment_of(body, a.site)
+        if had is not None and a.network and a.network != had.network:
+            raise Refused(
+                f"the network of {a.site} cannot be exchanged ({had.network or 'made for the Vpn'} → {a.network})",
+                hint=f"remove {a.site} first, then add it with the other network",
+            )
+    body = replace(body, name=name, refusal=None)
+    stay = {a.site for a in wanted}
+    body = replace(body, attachments=tuple(replace(a, leaving=a.site not in stay) for a in body.attachments))
+    for a in wanted:
+        if attachment_of(body, a.site) is None:
+            body = _with_member(situation, body, a)
+    draft = replace(version_of(vpn, body, State.LIVE), base=vpn.order)
+    _check_added(situation, vpn, draft)
+    return draft
+
+
+def _check_added(situation: Situation, vpn: Record, draft: Draft) -> None:
+    assert isinstance(draft.body, VpnBody)
+    old = vpn.body
+    assert isinstance(old, VpnBody)
+    added = [a.site for a in draft.body.attachments if attachment_of(old, a.site) is None]
+    for site in added:
+        if _has_spoken(situation, site):
+            facts = facts_of(situation, site, draft.body.transport)
+            if facts is None or not _carries(facts, draft.body.kind):
+                raise Conflict(
+                    f"{site} does not carry {draft.body.kind.value} over {draft.body.transport}",
+                    code="no-common-transport",
+                    sites=(site,),
+                )
+            if facts.underlay_mtu - facts.overhead < draft.body.mtu:
+                raise Refused(
+                    f"{site} carries {facts.underlay_mtu - facts.overhead} octets, the Vpn's MTU is {draft.body.mtu}",
+                    hint="the MTU of a Vpn never changes: make a new one that has this site from the start",
+                )
+
+
+def _with_member(situation: Situation, body: VpnBody, a: Attachment) -> VpnBody:
+    """Add a member. In an L2 Vpn the home gives it the upper half of its own free space (rule 15)."""
+    attachment = Attachment(site=a.site, cell=a.cell, network=a.network, late=True)
+    if body.kind is VpnKind.L3:
+        if not a.network:
+            raise Refused(f"an L3 Vpn joins networks that exist: none is named for {a.site}")
+        return replace(body, attachments=(*body.attachments, attachment))
+    giver = share_of(body, situation.site)
+    if giver is None:
+        raise Refused(f"{situation.site} holds no addresses of {body.name} that it could give")
+    mine = attachment_of(body, situation.site)
+    network = situation.network(body.project, mine.network) if mine else None
+    left, given = ranges.give(giver, a.site, body.prefixes, network.addresses_in_use if network else ())
+    shares = tuple(left if s.site == giver.site else s for s in body.shares)
+    return replace(body, attachments=(*body.attachments, attachment), shares=(*shares, given))
+
+
+def closed_vpn(vpn: Record) -> Draft:
+    """The version that asks the members to let go; it alters no forwarding (rule 12)."""
+    assert isinstance(vpn.body, VpnBody)
+    return version_of(vpn, replace(vpn.body, refusal=None), State.CLOSING)
+
+
+def forced_removal(vpn: Record, sites: Sequence[str]) -> Draft:
+    """Members gone without waiting for them; what is in use there is not destroyed."""
+    body = vpn.body
+    assert isinstance(body, VpnBody)
+    for site in sites:
+        body = without(body, site)
+    return version_of(vpn, body)
+
+
+def adopted_vpn(table: Table, vpn: Record) -> Draft:
+    """This site becomes home of a Vpn that names it (rule 14): epoch + 1."""
+    if vpn.home == table.site:
+        raise Refused(f"{table.site} is the home already")
+    if table.site not in vpn.header.names:
+        raise NotFound("no such Vpn")
+    draft = version_of(vpn, vpn.body)
+    return replace(draft, epoch=vpn.order.epoch + 1, adopter=table.site)
+
+
+def shares_text(shares: Sequence[Share], site: str) -> str:
+    """A site's ranges in words, for a plan."""
+    found = next((s for s in shares if s.site == site), None)
+    return ",".join(f"{r.first}–{r.last}" for r in found.ranges) if found else ""
+
+
+def foreseen(body: VpnBody, old: VpnBody | None) -> list[tuple[str, str, str, str]]:
+    """(site, op, what, text) of what a change would do at every member, as far as the record tells."""
+    lines: list[tuple[str, str, str, str]] = []
+    for a in body.attachments:
+        had = attachment_of(old, a.site) if old is not None else None
+        others = ",".join(o.site for o in body.attachments if o.site != a.site and not o.leaving)
+        if a.leaving:
+            lines.append((a.site, "-", "segment", f"- segment {body.name} vni {body.vni}"))
+            if body.kind is VpnKind.L2 and not a.network:
+                lines.append((a.site, "-", "network", f"- network {body.network} (once its ports are gone)"))
+            continue
+        if body.kind is VpnKind.L2 and not a.network and had is None:
+            prefixes = ",".join(str(p) for p in body.prefixes)
+            text = f"+ network {body.network} {prefixes} mtu {body.mtu}"
+            lines.append((a.site, "+", "network", text))
+        if body.kind is VpnKind.L2 and (
+            old is None or shares_text(body.shares, a.site) != shares_text(old.shares, a.site)
+        ):
+            text = f"~ network {a.network or body.network} range {shares_text(body.shares, a.site)}"
+            lines.append((a.site, "~", "network", text))
+        op = "+" if had is None else "~"
+        if old is None or {o.site for o in body.attachments} != {o.site for o in old.attachments} or had is None:
+            lines.append(
+                (a.site, op, "segment", f"{op} segment {body.name} vni {body.vni} mtu {body.mtu} with {others}")
+            )
+    return lines
