@@ -27,6 +27,7 @@ from tests.demo.conftest import Traces
 from tests.demo.hold import STANDIN
 
 HOLD = Path(__file__).with_name("hold.py")
+REFUSE = Path(__file__).with_name("refuse.py")
 CLI = "from intertie.demo.cli import demo_app; demo_app(prog_name='intertie demo')"
 
 
@@ -174,7 +175,7 @@ def test_what_is_not_there_is_told(hosts: Stage) -> None:
     assert gone.returncode == 127
     assert "gone (10.9.0.9) has no namespace here" in gone.stderr
     site = cli("cut", "nantes", "paris")
-    assert site.returncode == 1
+    assert site.returncode == 2
     assert "no site is called paris" in site.stderr
     assert "sites: nantes, lyon, rennes" in site.stderr
 
@@ -287,6 +288,14 @@ def test_a_busy_port_is_named_and_nothing_is_left(base: Path, port: int, look: C
         assert "--port" in refused.value.hint
     assert not base.exists()
     assert look() == before
+
+
+def test_a_machine_that_refuses_namespaces_is_told_apart_and_nothing_is_left(base: Path, port: int) -> None:
+    command = [sys.executable, str(REFUSE), sys.executable, "-c", CLI, "--check", "--port", str(port)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "this machine refuses a user namespace: Operation not permitted" in done.stderr
+    assert not base.exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, None])

@@ -51,6 +51,8 @@ class Reply:
     """`event`: "" for a plain answer, "ended" (a `run`), "exit" (an agent, to who watches)."""
 
     ok: bool = True
+    code: int = 1
+    """With `ok` False: the exit code that fits."""
     detail: str = ""
     hint: str = ""
     event: str = ""
@@ -149,5 +151,5 @@ class Control:
         self.send(request, descriptors)
         reply = self.receive()
         if not reply.ok:
-            raise Abort(reply.detail, hint=reply.hint)
+            raise Abort(reply.detail, hint=reply.hint, code=reply.code)
         return reply

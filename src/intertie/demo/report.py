@@ -85,7 +85,7 @@ class Progress:
         self._still()
         ms = round((time.monotonic() - start) * 1000)
         self._result.steps.append(Step(name=name, ms=ms))
-        self.console.print(f"  [green]✓[/green] {name:<58} {ms:>7} ms")
+        self.console.print(f"  [green]✓[/green] {name:<66} {ms:>6} ms")
 
     def _still(self) -> None:
         if self._status is not None:
@@ -181,6 +181,10 @@ def print_table(result: Result) -> None:
     if not console.is_terminal:
         console = Console(highlight=False, width=160)
     console.print(table)
+    seconds = sum(step.ms for step in result.steps) / 1000
+    pairs = sum(len(joined.pairs) for joined in result.vpns)
+    answered = sum(pair.ok for joined in result.vpns for pair in joined.pairs)
+    console.print(f"{answered} of {pairs} pairs answered; {seconds:.1f} s in all")
 
 
 def command() -> str:

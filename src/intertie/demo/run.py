@@ -53,6 +53,8 @@ def _stoppable() -> Iterator[None]:
         raise Stopped(number)
 
     before = {number: signal.signal(number, stop) for number in _SIGNALS}
+    if before[signal.SIGHUP] is signal.SIG_IGN:  # nohup
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         yield
     finally:
@@ -95,7 +97,7 @@ def _tell(wish: Wish, stage: Stage, result: Result, progress: Progress) -> None:
         Story(stage, result, progress, wish.transport).tell()
     finally:
         if wish.check:
-            if not wish.json:
+            if not wish.json and any(joined.pairs for joined in result.vpns):
                 report.print_table(result)
             print(report.check_line(result), flush=True)
     if not result.ok:
@@ -115,7 +117,7 @@ def _serve(wish: Wish, stage: Stage, result: Result, progress: Progress) -> None
             told = watching.receive()
             if told.event == "exit":
                 how = f"by {signal.Signals(-told.status).name}" if told.status < 0 else f"with {told.status}"
-                progress.say(f"the agent of {told.site} has ended {how}; intertie demo start {told.site}")
+                progress.say(f"the agent of {told.site} has ended {how}; {report.command()} demo start {told.site}")
 
 
 def failed(abort: Abort) -> int:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from intertie.demo import control
+from intertie.demo.abort import USAGE
 from intertie.demo.control import Reply, Request, SiteStatus
 from intertie.demo.lab import Lab, Space
 from intertie.demo.spawn import Job, spawn
@@ -173,7 +174,9 @@ class Supervisor:
     def _act(self, caller: Caller, request: Request, descriptors: list[int]) -> Reply | None:
         for name in (request.site, request.other):
             if name and name not in self.agents:
-                return Reply(ok=False, detail=f"no site is called {name}", hint=f"sites: {', '.join(self.agents)}")
+                return Reply(
+                    ok=False, code=USAGE, detail=f"no site is called {name}", hint=f"sites: {', '.join(self.agents)}"
+                )
         match request.do:
             case "run" if len(descriptors) == 3 and request.argv and request.site and not caller.pid:
                 self._run(caller, request, (descriptors[0], descriptors[1], descriptors[2]))
@@ -196,7 +199,7 @@ class Supervisor:
             case "status":
                 pass
             case _:
-                return Reply(ok=False, detail=f"{request.do}: not possible like this")
+                return Reply(ok=False, code=USAGE, detail=f"{request.do}: not possible like this")
         return self._status()
 
     def _status(self) -> Reply:
