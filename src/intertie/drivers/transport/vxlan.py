@@ -17,12 +17,13 @@ them, an encrypted underlay belongs beneath it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from pyroute2 import IPRoute
 
 from intertie.drivers.linux import nft
+from intertie.drivers.linux.frames import Place
 from intertie.drivers.linux.netns import Namespaces, Netns
 from intertie.drivers.linux.nft_model import Family, Table
 from intertie.drivers.transport import vxlan_kernel as kernel
@@ -82,13 +83,17 @@ def flaws(site: str, segment: Segment, sight: Sight) -> str:
 class VxlanTransport:
     """The driver. `home` is the namespace of the underlay and the bridges; None: the agent's own."""
 
-    def __init__(
-        self, *, site: str, namespaces: Namespaces, underlay: Address, home: Netns | None = None
-    ) -> None:
+    def __init__(self, *, site: str, namespaces: Namespaces, underlay: Address, home: Netns | None = None) -> None:
         self.site = site
         self.underlay = underlay
         self._namespaces = namespaces
         self._home = home
+
+    def place(self, segment: Segment) -> Place:
+        """Where a segment's probes are sent and heard."""
+        if segment.kind is VpnKind.L2:
+            return Place(netns=self._home, device=segment.bridge)
+        return Place(netns=names.router_name(self.site, segment.network), device=names.device_name(segment.vni))
 
     async def observe(self, keys: Collection[Key] | None) -> Collection[Item]:
         """This site's segments as they are; `keys` narrows the answer, not the look."""

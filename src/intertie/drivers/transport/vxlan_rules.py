@@ -205,11 +205,15 @@ def _bridge(segment: Segment) -> Table:
     probe = _meta(MetaKey.PROTOCOL, PROBE)
     ours = _at(Base.LINK, frame_format.VNI_AT, segment.vni.to_bytes(4, "big"))
     mac = mac_bytes(segment.local.mac)
+    everybody = _at(Base.LINK, 0, BROADCAST)
     mark = (Value(b"\x01"), SetPayload(Base.LINK, SIDE_AT, 1))
     prerouting = (jump_from, _rule(probe, ours, mark, comment="a loop-check frame from the tenants' side"))
+    # A blocked member still hears the checks of others, and so whether the loop is still there.
+    once = () if segment.blocked else (_rule(probe, _meta(MetaKey.IIFNAME, device), everybody, ACCEPT),)
     forward = (
         _rule(probe, _meta(MetaKey.OIFNAME, device), DROP),
-        _rule(probe, _meta(MetaKey.IIFNAME, device), _at(Base.LINK, 0, BROADCAST), ACCEPT),
+        *once,
+        _rule(probe, _meta(MetaKey.IIFNAME, device), DROP),
         _rule(probe, ours, DROP),
     )
     leaving = _meta(MetaKey.OIFNAME, device, Op.NE)
@@ -232,8 +236,7 @@ def _from_remote(segment: Segment, mac: bytes) -> Iterator[Rule]:
     loop = _at(Base.LINK, TYPE_AT, bytes((FrameType.LOOP,)))
     yield _rule(probe, _at(Base.LINK, 0, mac), ACCEPT)
     unmark = (Value(b"\x00"), SetPayload(Base.LINK, SIDE_AT, 1))
-    if not segment.blocked:
-        yield _rule(probe, loop, _at(Base.LINK, 0, BROADCAST), unmark, ACCEPT)
+    yield _rule(probe, loop, _at(Base.LINK, 0, BROADCAST), unmark, ACCEPT)
     yield _rule(probe, DROP)
     if segment.blocked:
         yield _rule(Counter(), DROP, comment="blocked: a loop was seen")
