@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import cast
 
 from sqlalchemy import Connection, Table, bindparam, delete, insert, select, tuple_, update
 
@@ -135,7 +134,7 @@ def _write_local(connection: Connection, entries: tuple[LocalEntry, ...]) -> Non
 
 
 def _summed(table: Table, values: tuple[Value, ...]) -> dict[str, Value]:
-    named = dict(zip(table.columns.keys(), values, strict=False))
+    named = {column.name: value for column, value in zip(schema.summed(table), values, strict=True)}
     return {**named, "checksum": schema.checksum(values)}
 
 
@@ -144,33 +143,21 @@ def _summed(table: Table, values: tuple[Value, ...]) -> dict[str, Value]:
 
 def load(connection: Connection, site: str, decode: Decode) -> tuple[Loaded, Cursor]:
     """Everything, each row held against its checksum; and the last place given. Damaged names the row."""
-    owners = _checked(connection, schema.site)
+    owners = schema.checked(connection, schema.site)
     if len(owners) != 1:
         raise Damaged(f"its table site has {len(owners)} rows in place of one")
-    name, incarnation, seq = cast(tuple[str, int, int], owners[0])
+    name, incarnation, seq = owners[0]
     if name != site:
         raise Damaged(f"it is the store of site {name}, not of {site}")
     by_direction: dict[str, dict[str, Cursor]] = {READ: {}, ACKED: {}}
-    for row in _checked(connection, schema.cursors):
-        direction, peer, its_incarnation, its_seq = cast(tuple[str, str, int, int], row)
+    for direction, peer, its_incarnation, its_seq in schema.checked(connection, schema.cursors):
         by_direction[direction][peer] = Cursor(its_incarnation, its_seq)
     local: dict[str, dict[str, str]] = {}
-    for row in _checked(connection, schema.local):
-        space, key, value = cast(tuple[str, str, str], row)
+    for space, key, value in schema.checked(connection, schema.local):
         local.setdefault(space, {})[key] = value
-    rows = sorted(cast(tuple[str, ...], row) for row in _checked(connection, schema.records))
-    found = tuple(_decoded(decode, row[0], cast(bytes, row[-2]), cast(bytes, row[-1])) for row in rows)
-    return Loaded(found, by_direction[READ], by_direction[ACKED], local), Cursor(incarnation, seq)
-
-
-def _checked(connection: Connection, table: Table) -> list[tuple[object, ...]]:
-    """The rows of `table` without their checksums, which hold."""
-    rows: list[tuple[object, ...]] = []
-    for *values, kept in connection.execute(select(table)):
-        if schema.checksum(values) != kept:
-            raise Damaged(f"a row of its table {table.name} ({str(values[0])[:80]!r}) is not what was written")
-        rows.append(tuple(values))
-    return rows
+    found = sorted((row[0], *row[-2:]) for row in schema.checked(connection, schema.records))
+    decoded = tuple(_decoded(decode, id, raw, signature) for id, raw, signature in found)
+    return Loaded(decoded, by_direction[READ], by_direction[ACKED], local), Cursor(incarnation, seq)
 
 
 def _decoded(decode: Decode, id: str, raw: bytes, signature: bytes) -> Record:

@@ -3,14 +3,16 @@
 Plain SQL types only, so that the same tables serve SQLite and PostgreSQL. Each row carries a checksum over all its
 other columns: databases notice a broken page by its structure, not a flipped bit within a value.
 
-To change the schema: alter the tables below, raise VERSION, append to MIGRATIONS the function that brings a database
-of the version before to the new one, and keep a dump of the old version as `tests/contract/store_vN.sql`.
+To change the schema: alter the tables below (new columns go last), raise VERSION, append to MIGRATIONS the function
+that brings a database of the version before to the new one, and keep a dump of the new version as
+`tests/contract/store_vN.sql`. A migration that touches a table with checksums ends with `sum_again`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -101,6 +103,31 @@ def checksum(values: Sequence[object]) -> bytes:
     return hashed.digest()
 
 
+def summed(table: Table) -> list[Column[Any]]:
+    """The columns that the checksum covers, in their order."""
+    return [column for column in table.columns if column.name != "checksum"]
+
+
+def checked(connection: Connection, table: Table) -> list[tuple[Any, ...]]:
+    """The rows of `table`, by its columns in `summed`. Damaged names the first one whose checksum does not hold."""
+    rows: list[tuple[Any, ...]] = []
+    for kept, *values in connection.execute(select(table.c.checksum, *summed(table))):
+        if checksum(values) != kept:
+            raise Damaged(f"a row of its table {table.name} ({str(values[0])[:80]!r}) is not what was written")
+        rows.append(tuple(values))
+    return rows
+
+
+def sum_again(connection: Connection, name: str) -> None:
+    """For migrations: the table's rows have changed, and are right as they are now."""
+    table = Table(name, MetaData(), autoload_with=connection)
+    columns = summed(table)
+    keys = list(table.primary_key.columns)
+    for row in connection.execute(select(*columns)).all():
+        this = [key == row._mapping[key.name] for key in keys]
+        connection.execute(update(table).where(*this).values(checksum=checksum(tuple(row))))
+
+
 def bring_up(connection: Connection, migrations: Sequence[Migration] = MIGRATIONS, version: int = VERSION) -> bool:
     """Makes the tables, or brings them up to `version`; whether they were made. All in the caller's transaction.
 
@@ -119,11 +146,21 @@ def bring_up(connection: Connection, migrations: Sequence[Migration] = MIGRATION
             f"it has schema version {found}, this Intertie knows up to {version}",
             hint="start the version of Intertie that last ran here, or a later one",
         )
-    for migrate in migrations[found - 1 : version - 1]:
-        migrate(connection)
     if found < version:
+        _check_everything(connection)
+        for migrate in migrations[found - 1 : version - 1]:
+            migrate(connection)
         connection.execute(update(schema_version).values(version=version))
     return False
+
+
+def _check_everything(connection: Connection) -> None:
+    """Before a migration sums rows again, and would pass what was damaged for what was written."""
+    found = MetaData()
+    found.reflect(connection)
+    for table in found.tables.values():
+        if "checksum" in table.columns:
+            checked(connection, table)
 
 
 def _version(connection: Connection) -> int | None:

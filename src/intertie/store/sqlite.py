@@ -200,7 +200,7 @@ class SqliteStore:
 
     def _connect(self) -> Connection:
         if self._connection is None:
-            engine = _engine(self._path)
+            engine = engine_for(self._path)
             self._database.callback(engine.dispose)
             connection = engine.connect()
             self._database.callback(connection.close)
@@ -336,7 +336,8 @@ def _sync_directory(path: Path) -> None:
 # ── SQLite ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _engine(path: Path) -> Engine:
+def engine_for(path: Path) -> Engine:
+    """One connection, all pragmas set, transactions that begin where SQLAlchemy says so."""
     # Without an isolation level the driver begins no transactions by itself, and savepoints work.
     options = {"timeout": _BUSY_SECONDS, "isolation_level": None}
     url = URL.create("sqlite", database=str(path))
