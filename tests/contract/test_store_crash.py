@@ -81,7 +81,7 @@ from intertie.model.codec import decode
 from intertie.model.errors import Unavailable
 from intertie.model.storage import Batch
 from intertie.store.sqlite import SqliteStore
-from intertie.testing.store_suite import SITE, draft, seal
+from intertie.testing.store_samples import SITE, draft, seal
 
 libc = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNS, CLONE_NEWUSER, MS_REC_PRIVATE = 0x20000, 0x10000000, 0x44000

@@ -17,7 +17,8 @@ from intertie.store.marker import Marker
 from intertie.store.sqlite import SqliteStore
 from intertie.store.wal import lost_behind
 from intertie.testing.store_rigs import SqliteRig
-from intertie.testing.store_suite import at, draft, foreign, reopened, seal
+from intertie.testing.store_samples import at, draft, foreign, seal
+from intertie.testing.store_suite import reopened
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import pytest
 from intertie.model.storage import Batch, Damaged
 from intertie.store.memory import MemoryStore, Moment, PowerLost
 from intertie.testing.store_rigs import MemoryRig
-from intertie.testing.store_suite import SITE, StoreContract, draft, seal
+from intertie.testing.store_samples import SITE, draft, seal
+from intertie.testing.store_suite import StoreContract
 
 
 class TestMemoryStore(StoreContract):

@@ -17,7 +17,8 @@ from intertie.model.records import Draft, Order, Record
 from intertie.model.storage import Batch, Committed, InUse, StorageError
 from intertie.store.sqlite import SqliteStore
 from intertie.testing.store_rigs import SqliteRig
-from intertie.testing.store_suite import StoreContract, at, draft, seal
+from intertie.testing.store_samples import at, draft, seal
+from intertie.testing.store_suite import StoreContract
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from intertie.agent.ports import Store
 from intertie.model.codec import decode
 from intertie.store.memory import Disk, MemoryStore
 from intertie.store.sqlite import SqliteStore
-from intertie.testing.store_suite import SITE
+from intertie.testing.store_samples import SITE
 
 
 class SqliteRig:

@@ -13,14 +13,10 @@ from typing import Protocol
 import pytest
 
 from intertie.agent.ports import Store
-from intertie.model.bodies import IntroductionBody
-from intertie.model.codec import decode, encode
 from intertie.model.errors import Conflict, Refused, Unavailable
-from intertie.model.records import Cursor, Draft, Header, Kind, Order, Record, State
+from intertie.model.records import Cursor, Draft, Order, Record, State
 from intertie.model.storage import Batch, InUse, LocalEntry, Snapshot
-
-SITE = "nantes"
-PEER = "lyon"
+from intertie.testing.store_samples import PEER, SITE, at, draft, foreign, seal
 
 
 class Rig(Protocol):
@@ -49,31 +45,6 @@ class Rig(Protocol):
     def full(self) -> AbstractContextManager[None]:
         """Nothing can be written meanwhile."""
         ...
-
-
-# ── Sample records ─────────────────────────────────────────────────────────────────────────────────────────
-
-
-def draft(name: str, text: str = "", *, base: Order | None = None, state: State = State.LIVE) -> Draft:
-    body = IntroductionBody(site=PEER, root=text)
-    return Draft(kind=Kind.INTRODUCTION, id=f"{SITE}.{name}", body=body, base=base, state=state)
-
-
-def seal(draft: Draft, order: Order) -> Record:
-    """Real bytes; in place of a signature something that depends on them."""
-    header = Header(kind=draft.kind, id=draft.id, home=order.adopter or SITE, order=order, state=draft.state)
-    raw = encode(header, draft.body)
-    return decode(raw, b"signed:" + raw[-20:])
-
-
-def foreign(name: str, order: Order, text: str = "", *, home: str = PEER) -> Record:
-    header = Header(kind=Kind.INTRODUCTION, id=f"{home}.{name}", home=order.adopter or home, order=order)
-    raw = encode(header, IntroductionBody(site=SITE, root=text))
-    return decode(raw, b"\x00\xff" + raw[:10])
-
-
-def at(seq: int, incarnation: int = 1) -> Order:
-    return Order(0, "", incarnation, seq)
 
 
 async def reopened(rig: Rig, store: Store, incarnation_at_least: int = 0) -> tuple[Store, Snapshot]:

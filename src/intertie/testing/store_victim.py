@@ -18,7 +18,7 @@ from intertie.model.errors import Conflict, Unavailable
 from intertie.model.records import Order
 from intertie.model.storage import Batch, LocalEntry
 from intertie.store.sqlite import SqliteStore
-from intertie.testing.store_suite import SITE, draft, seal
+from intertie.testing.store_samples import SITE, draft, seal
 
 WRITERS = 8
 SHARED = "shared"
