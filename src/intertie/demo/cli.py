@@ -117,7 +117,7 @@ def _find(name: str) -> KnownHost:
     seen = [host.name for host in serving.hosts]
     for site in serving.sites:
         with Rest.at(site.name, site.url, site.admin_token) as rest:
-            if not rest.alive(2.0):
+            if not rest.ready(2.0):
                 continue
             for host in rest.items("/v1/hosts"):
                 if host["name"] == name:

@@ -41,7 +41,7 @@ def find(host: str, address: str) -> str:
             os.close(fd)
         if _has(address):
             found.append(path.name)
-    return min(found, key=lambda name: (host not in name, name), default="")
+    return min(found, key=lambda name: (not name.endswith(f"-{host}"), host not in name, name), default="")
 
 
 def main(arguments: list[str]) -> int:

@@ -167,10 +167,10 @@ class Rest:
     ) -> None:
         self._client.close()
 
-    def alive(self, seconds: float) -> bool:
-        """Whether the agent answers at all within `seconds`."""
+    def ready(self, seconds: float) -> bool:
+        """Whether the agent says within `seconds` that it is ready."""
         try:
-            return self._client.get("/livez", timeout=seconds).is_success
+            return self._client.get("/readyz", timeout=seconds).is_success
         except httpx.TransportError:
             return False
 

@@ -74,20 +74,19 @@ class Story:
         with self._progress.step("agents (intertie agent run)"):
             self._stage.start()
             for site in self._stage.sites:
-                self._wait_alive(site)
+                self._wait_ready(site)
         with self._progress.step("tokens of operators and tenants (intertie token create)"):
             for site in self._stage.sites:
                 self._parties.append(self._tokens(site))
 
-    def _wait_alive(self, site: DemoSite) -> None:
+    def _wait_ready(self, site: DemoSite) -> None:
         """The listening socket is open already: the first request waits in its queue for the agent."""
-        until = time.monotonic() + PATIENCE
+
+        def silent() -> str:
+            return "" if rest.ready(1.0) else self._stage.last_words(site)
+
         with Rest.at(site.name, self._stage.url(site), "") as rest:
-            while not rest.alive(1.0):
-                self._check_agents()
-                if time.monotonic() > until:
-                    words = self._stage.last_words(site)
-                    raise Abort(f"the agent of {site.name} does not answer", hint=words, code=NOT_CONVERGED)
+            self._until(f"the agent of {site.name}", silent)
 
     def _check_agents(self) -> None:
         """Abort with its last words when an agent has ended."""
