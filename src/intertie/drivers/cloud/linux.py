@@ -41,7 +41,7 @@ from intertie.drivers.linux.rtnl import HeldAddress, Link, Neighbour, Reader, li
 from intertie.drivers.linux.steps import AltNames, DelLink, Step, perform
 from intertie.model.bodies import Address
 from intertie.model.errors import Refused
-from intertie.model.items import Host, Inventory, Item, ItemKind, Key, Network, key
+from intertie.model.items import Host, Item, ItemKind, Key, Network, NetworkFacts, key
 
 
 class LinuxCloud:
@@ -58,7 +58,7 @@ class LinuxCloud:
         items += await self._hosts(links, keys)
         return [item for item in items if keys is None or key(item) in keys]
 
-    async def inventory(self) -> Inventory:
+    async def inventory(self) -> tuple[NetworkFacts, ...]:
         """The networks that can be attached, with the addresses and ports seen on them."""
         links, held, neighbours, forwarding = await self._spaces.run(None, _read_surroundings)
         hosts = await self._hosts(links, None)
@@ -75,7 +75,13 @@ class LinuxCloud:
             ]
             inside = (a for a in addresses if any(a in prefix for prefix in network.prefixes))
             facts.append(network_facts(network, bridge, foreign_ports(bridge, links), inside))
-        return Inventory(networks=tuple(facts))
+        return tuple(facts)
+
+    async def namespace(self, host: str) -> Netns | None:
+        """Where the host of that id is, to look out of it; None if it is not there."""
+        port = await self._link(port_name(host))
+        mark = read_host_mark(port) if port else None
+        return mark.ns if mark else None
 
     async def changes(self) -> AsyncIterator[Key]:
         """Keys of what the kernel says has moved: a bridge, a host's port, a port that came to or left a network."""
@@ -192,8 +198,7 @@ class LinuxCloud:
             return
         if mark is not None:  # before the port, whose mark is what leads to the namespace
             await self._spaces.remove(mark.ns)
-        if await self._link(port.name):
-            await self._perform_own((DelLink(name=port.name),))
+        await self._perform_own((DelLink(name=port.name),))
 
     async def _hosts(self, links: Collection[Link], keys: Collection[Key] | None) -> Sequence[Host]:
         names: Mapping[int, str] = {link.index: link.name for link in links}

@@ -207,7 +207,8 @@ def _render_inside(item: Host, inside: Inside) -> list[Step]:
     steps += [AddAddress(device=INNER, interface=interface) for interface in fresh]
     steps += _render_routes(item, inside)
     steps += [DelAddress(device=INNER, interface=interface) for interface in stale]
-    steps += [Announce(device=INNER, address=interface.ip) for interface in fresh]
+    if fresh:
+        steps.append(Announce(device=INNER, addresses=tuple(interface.ip for interface in fresh)))
     return steps
 
 

@@ -79,8 +79,8 @@ def render_network(site: str, item: Network, link: Link | None) -> tuple[Step, .
     steps: list[Step] = []
     if item.own:
         if link is None:
-            steps.append(AddBridge(name=item.bridge, mac=mac(site, item.id), mtu=PORT_MTU))
-            link = Link(index=0, name=item.bridge, kind="bridge", mac=mac(site, item.id), mtu=PORT_MTU)
+            steps.append(AddBridge(name=item.bridge, mac=mac(site, item.id)))
+            link = Link(index=0, name=item.bridge, kind="bridge", mac=mac(site, item.id))
         elif link.number(IFLA_BR_STP_STATE) or link.number(IFLA_BR_MCAST_SNOOPING):
             steps.append(QuietBridge(name=item.bridge))
         if link.ipv6:  # the agent's namespace gains no address on a tenant's network

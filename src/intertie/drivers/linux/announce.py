@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address
+from threading import Thread
 
 from intertie.drivers.linux.icmp import checksum
 from intertie.model.bodies import Address
@@ -35,8 +37,12 @@ def announcement(address: Address, mac: bytes) -> bytes:
     return ALL_NODES_MAC + mac + struct.pack("!H", ETH_IPV6) + header + address.packed + ALL_NODES.packed + message
 
 
-def announce(device: str, address: Address) -> None:
-    """Send it once from `device` of the namespace that the calling thread is in. Raises OSError."""
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
+def announce(device: str, addresses: Iterable[Address]) -> None:
+    """Send each once from `device` of the namespace that the calling thread is in. Raises OSError."""
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC)
+    try:
         sock.bind((device, 0))
-        sock.send(announcement(address, sock.getsockname()[4]))
+        for address in addresses:
+            sock.send(announcement(address, sock.getsockname()[4]))
+    finally:
+        Thread(target=sock.close).start()  # the kernel lets go of a packet socket only after 10 to 20 ms

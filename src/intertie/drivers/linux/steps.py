@@ -6,6 +6,7 @@ have typed. Performing raises OSError or pyroute2's NetlinkError, which carries 
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from itertools import groupby
 from pathlib import Path
 
 from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 
 from intertie.drivers.linux.announce import announce
 from intertie.drivers.linux.netns import Namespaces, Netns
@@ -26,14 +28,14 @@ SETTINGS = Path("/proc/sys/net")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddBridge:
-    """A bridge without spanning tree or multicast snooping, still down."""
+    """A bridge without spanning tree or multicast snooping, still down. Its MTU is set later, or it would follow
+    its ports: the kernel takes only a change for somebody's word."""
 
     name: str
     mac: str
-    mtu: int
 
     def __str__(self) -> str:
-        return f"link add {self.name} address {self.mac} mtu {self.mtu} type bridge stp_state 0 mcast_snooping 0"
+        return f"link add {self.name} address {self.mac} type bridge stp_state 0 mcast_snooping 0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +88,8 @@ class QuietBridge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DelLink:
+    """A device to delete, if it is there."""
+
     name: str
 
     def __str__(self) -> str:
@@ -118,7 +122,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddAddress:
-    """An address, usable at once (no duplicate detection), announced when `announced`."""
+    """An address, usable at once: without duplicate address detection."""
 
     device: str
     interface: Interface
@@ -158,13 +162,13 @@ class DelDefault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announce:
-    """Tell the neighbours where an address is."""
+    """Tell the neighbours where addresses are."""
 
     device: str
-    address: Address
+    addresses: tuple[Address, ...]
 
     def __str__(self) -> str:
-        return f"announce {self.address} dev {self.device}"
+        return f"announce {' '.join(map(str, self.addresses))} dev {self.device}"
 
 
 Step = (
@@ -209,7 +213,7 @@ def _perform_all(directory: Path, steps: Iterable[Step], nl: IPRoute) -> None:
             case AddAddress() | DelAddress() | AddDefault() | DelDefault():
                 _perform_ip(nl, step)
             case Announce():
-                announce(step.device, step.address)
+                announce(step.device, step.addresses)
 
 
 def _perform_link(
@@ -218,7 +222,7 @@ def _perform_link(
     quiet = {"br_stp_state": 0, "br_mcast_snooping": 0}
     match step:
         case AddBridge():
-            nl.link("add", ifname=step.name, kind="bridge", address=step.mac, mtu=step.mtu, **quiet)
+            nl.link("add", ifname=step.name, kind="bridge", address=step.mac, **quiet)
         case AddVeth():
             peer = {
                 "ifname": step.peer,
@@ -230,7 +234,7 @@ def _perform_link(
         case QuietBridge():
             nl.link("set", index=_index(step.name), kind="bridge", **quiet)
         case DelLink():
-            nl.link("del", index=_index(step.name))
+            _delete(nl, step.name)
         case AltNames():
             index = _index(step.name)
             if step.remove:
@@ -239,6 +243,17 @@ def _perform_link(
                 nl.link("property_add", index=index, altname=list(step.add))
         case SetLink():
             _set_link(nl, step)
+
+
+def _delete(nl: IPRoute, name: str) -> None:
+    """Gone already is success: a veth goes by itself when the namespace of its other end does."""
+    try:
+        nl.link("del", index=_index(name))
+    except NetlinkError as error:
+        if error.code != errno.ENODEV:
+            raise
+    except OSError:  # from _index: there is no such name
+        return
 
 
 def _set_link(nl: IPRoute, step: SetLink) -> None:
