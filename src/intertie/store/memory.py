@@ -40,8 +40,8 @@ class _Tables:
     last: Cursor = field(default_factory=Cursor)
 
     def apply(self, batch: Batch, settled: Settled) -> None:
-        for id in settled.drops:
-            self.records.pop(id, None)
+        for id in settled.gone:
+            del self.records[id]
         self.records.update(settled.puts)
         for peer, place in batch.cursors.items():
             _set(self.cursors, peer, None if place is None else advanced(self.cursors.get(peer), place))

@@ -32,7 +32,7 @@ _standing = select(
     schema.records.c.incarnation,
     schema.records.c.seq,
     schema.records.c.digest,
-)
+).where(schema.records.c.id.in_(bindparam("ids", expanding=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +68,14 @@ def standing(connection: Connection, ids: Iterable[str]) -> dict[str, Standing]:
     found: dict[str, Standing] = {}
     remaining = iter(ids)
     while chunk := list(islice(remaining, _CHUNK)):
-        for row in connection.execute(_standing.where(schema.records.c.id.in_(chunk))):
+        for row in connection.execute(_standing, {"ids": chunk}):
             found[row.id] = Standing(Order(row.epoch, row.adopter, row.incarnation, row.seq), row.digest)
     return found
 
 
 def write(connection: Connection, batch: Batch, settled: Settled) -> None:
-    gone = [{"old_id": id} for id in (settled.drops | settled.puts.keys())]
-    if gone:
-        connection.execute(_delete_record, gone)
+    if settled.gone:
+        connection.execute(_delete_record, [{"old_id": id} for id in settled.gone])
     if settled.puts:
         rows = [_record_row(record) for record in settled.puts.values()]
         connection.execute(insert(schema.records), rows)

@@ -28,12 +28,13 @@ class Standing:
 
 @dataclass(slots=True)
 class Settled:
-    """What to write: `puts` replace or add, `drops` go, `last` is the last place given."""
+    """What to write: first `gone` ids leave, whether for good or to be replaced; then `puts` come in."""
 
     committed: Committed
     last: Cursor
+    """The last place given."""
+    gone: set[str] = field(default_factory=set)
     puts: dict[str, Record] = field(default_factory=dict)
-    drops: set[str] = field(default_factory=set)
 
 
 def touched(batch: Batch) -> set[str]:
@@ -71,15 +72,16 @@ def settle(batch: Batch, standing: Mapping[str, Standing], last: Cursor, site: s
         else:
             stale.append(record)
     last = _above_own(batch.peers, site, last)
-    drops = set(batch.dropped)
+    dropped = set(batch.dropped)
+    gone = {id for id in standing if id in dropped or id in puts}
+    kept = {id: record for id, record in puts.items() if id not in dropped}
     committed = Committed(
         written=tuple(written),
         accepted=tuple(accepted),
         stale=tuple(stale),
         equivocations=tuple(equivocations),
     )
-    kept = {id: record for id, record in puts.items() if id not in drops}
-    return Settled(committed, last, kept, drops & standing.keys())
+    return Settled(committed, last, gone, kept)
 
 
 def _write(draft: Draft, held: Standing | None, place: Cursor, seal: Seal) -> Record:
