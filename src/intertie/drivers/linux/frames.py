@@ -100,7 +100,7 @@ class SegmentProbes:
             else:
                 await self._open(key, segment)
 
-    async def probe(self, vpn: str, site: str, size: int | None, timeout: float) -> float | None:  # noqa: ASYNC109
+    async def probe(self, vpn: str, site: str, size: int | None, timeout: float) -> float | None:
         """RTT in ms to `site` over the Vpn, None if nothing came back. `size`: octets of the packet, as IP counts."""
         ear = next((e for e in self._ears.values() if e.segment.vpn == vpn and site in _macs(e.segment)), None)
         if ear is None:
@@ -228,7 +228,7 @@ def _listen(device: str) -> socket.socket:
 def _bound(opened: socket.socket) -> bool:
     """False once the device has gone: the kernel unbinds the socket from it."""
     try:
-        return opened.getsockname()[0] != ""
+        return bool(opened.getsockname()[0])
     except OSError:
         return False
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from pyroute2 import IPRoute
 
@@ -28,11 +29,13 @@ from intertie.drivers.linux.netns import Namespaces, Netns
 from intertie.drivers.linux.nft_model import Family, Table
 from intertie.drivers.transport import vxlan_kernel as kernel
 from intertie.drivers.transport import vxlan_names as names
+from intertie.drivers.transport import vxlan_router as router
 from intertie.drivers.transport import vxlan_rules as rules
 from intertie.drivers.transport.vxlan_kernel import Device, Entry
+from intertie.drivers.transport.vxlan_router import InRouter, Inside, Port
 from intertie.model.bodies import Address, Endpoint, VpnKind
-from intertie.model.errors import Refused
-from intertie.model.items import Item, Key, Remote, Segment, key
+from intertie.model.errors import Conflict, Refused
+from intertie.model.items import Interface, Item, Key, Remote, Segment, key
 
 Tables = dict[nft.TableKey, Table]
 
@@ -43,8 +46,11 @@ class Sight:
 
     device: Device | None
     static: frozenset[Entry] = frozenset()
-    learnt: frozenset[Entry] = frozenset()
     tables: tuple[Table, ...] = ()
+    inside: Inside | None = None
+    """L3: the router that holds the device."""
+    outside: Port | None = None
+    """L3: the router's port on the bridge."""
 
 
 def replaces(have: Segment, want: Segment) -> str | None:
@@ -77,6 +83,8 @@ def flaws(site: str, segment: Segment, sight: Sight) -> str:
         found.append("other forwarding entries")
     if sight.tables != rules.tables(site, segment):
         found.append("another filter" if sight.tables else "no filter")
+    if segment.kind is VpnKind.L3:
+        found += router.flaws(site, segment, sight.inside, sight.outside) if sight.inside else ["not in its router"]
     return "; ".join(found)
 
 
@@ -96,23 +104,81 @@ class VxlanTransport:
         return Place(netns=names.router_name(self.site, segment.network), device=names.device_name(segment.vni))
 
     async def observe(self, keys: Collection[Key] | None) -> Collection[Item]:
-        """This site's segments as they are; `keys` narrows the answer, not the look."""
+        """This site's segments as they are; with `keys` only the routers of those are entered."""
         tables = await self._tables()
-        sights = await self._namespaces.netlink(self._home, lambda nl: _look(nl, tables))
-        found = [segment for sight in sights if (segment := self._segment(sight)) is not None]
-        return [segment for segment in found if keys is None or key(segment) in keys]
+        found, ports = await self._namespaces.netlink(self._home, lambda nl: (_look(nl), router.ports(nl)))
+        sights = [Sight(device=d, static=static, tables=_tables_of(tables, d.vni)) for d, static in found]
+        for ns in await self._routers(keys):
+            inside = await self._namespaces.netlink(ns, router.look)
+            sights += [_routed(path, inside, ports, tables) for path in inside.paths.values()]
+        seen = {sight.device.vni for sight in sights if sight.device}
+        sights += [Sight(device=None, tables=_tables_of(tables, vni)) for vni in _vnis(tables) - seen]
+        segments = [segment for sight in sights if (segment := self._segment(sight)) is not None]
+        return [segment for segment in segments if keys is None or key(segment) in keys]
 
     async def ensure(self, item: Item) -> None:
         """Make the segment so. NotFound without its bridge; Conflict if the VNI is another's here."""
         segment = _segment(item)
         await self._ensure_filter(segment)
-        await self._namespaces.netlink(self._home, lambda nl: _ensure_l2(nl, self.site, segment))
+        if segment.kind is VpnKind.L2:
+            await self._namespaces.netlink(self._home, lambda nl: _ensure_l2(nl, self.site, segment))
+        else:
+            await self._ensure_l3(segment)
 
     async def remove(self, item: Item) -> None:
-        """Take the segment away: first its device, so that nothing is let in on the way."""
+        """Take the segment away: first its device, so that nothing is let in on the way. The last segment of a
+        router takes the router with it."""
         segment = _segment(item)
         await self._namespaces.netlink(self._home, lambda nl: self._remove_device(nl, segment))
+        if segment.kind is VpnKind.L3:
+            await self._remove_l3(segment)
         await self._namespaces.run(self._home, lambda: self._remove_filter(segment))
+
+    # ── Routers ────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _routers(self, keys: Collection[Key] | None) -> Collection[Netns]:
+        there = await self._namespaces.list(names.router_prefix(self.site))
+        if keys is None:
+            return there
+        wanted = {names.router_name(self.site, identity.split("/", 1)[1]) for _, identity in keys if "/" in identity}
+        return [ns for ns in there if ns in wanted]
+
+    async def _ensure_l3(self, segment: Segment) -> None:
+        ns = names.router_name(self.site, segment.network)
+        where = self._namespaces.directory / ns
+        gateways = self._gateways(segment, await self._tables())
+        await self._namespaces.create(ns)
+        mtu = await self._namespaces.netlink(self._home, lambda nl: router.fit_outside(nl, self.site, segment, where))
+        want = kernel.wanted_device(self.site, segment)
+        lan = router.wanted_ports(self.site, segment, mtu)[1]
+        if not await self._namespaces.netlink(ns, lambda nl: _fit_router(nl, lan, gateways, want)):
+            await self._namespaces.netlink(self._home, lambda nl: _send_in(nl, want, where))
+        await self._namespaces.netlink(ns, lambda nl: _fit_path(nl, segment, want))
+
+    def _gateways(self, segment: Segment, tables: Tables) -> frozenset[Interface]:
+        """The gateways of all segments that share the router."""
+        told = (names.parse_facts(table) for (family, _), table in tables.items() if family is Family.INET)
+        others = (each[1] for each in told if each is not None and each[0] == self.site)
+        sharing = [
+            o for o in others if o.kind is VpnKind.L3 and o.network == segment.network and o.vni != segment.vni
+        ]
+        return frozenset(gateway for each in (segment, *sharing) for gateway in each.gateways)
+
+    async def _remove_l3(self, segment: Segment) -> None:
+        ns = names.router_name(self.site, segment.network)
+        if not await self._namespaces.exists(ns):
+            return
+
+        def leave(nl: IPRoute) -> bool:
+            self._remove_device(nl, segment)
+            return not kernel.devices(nl)
+
+        if await self._namespaces.netlink(ns, leave):
+            port = names.router_port(self.site, segment.network)
+            await self._namespaces.netlink(self._home, lambda nl: kernel.remove(nl, port))
+            await self._namespaces.remove(ns)
+
+    # ── Filters and labels ─────────────────────────────────────────────────────────────────────────────
 
     async def _tables(self) -> Tables:
         return await self._namespaces.run(self._home, lambda: nft.read(names.PREFIX))
@@ -180,22 +246,59 @@ def _tables_of(tables: Tables, vni: int) -> tuple[Table, ...]:
     return tuple(tables[family, name] for family in Family if (family, name) in tables)
 
 
-def _look(nl: IPRoute, tables: Tables) -> list[Sight]:
-    """A sight of every VXLAN device, and of every filter without one."""
+def _vnis(tables: Tables) -> set[int]:
+    numbers = (name.removeprefix(names.PREFIX) for _, name in tables)
+    return {int(number) for number in numbers if number.isdigit()}
+
+
+def _look(nl: IPRoute) -> list[tuple[Device, frozenset[Entry]]]:
+    """The VXLAN devices of the calling thread's namespace, with their static entries."""
     found = kernel.devices(nl)
     forwarding = kernel.entries(nl, found.values())
-    sights = []
-    for device in found.values():
-        static, learnt = forwarding[device.name]
-        own = _tables_of(tables, device.vni)
-        sights.append(Sight(device=device, static=static, learnt=learnt, tables=own))
-    vnis = {device.vni for device in found.values()}
-    for _, name in tables:
-        number = name.removeprefix(names.PREFIX)
-        if number.isdigit() and int(number) not in vnis:
-            vnis.add(int(number))
-            sights.append(Sight(device=None, tables=_tables_of(tables, int(number))))
-    return sights
+    return [(device, forwarding[name][0]) for name, device in found.items()]
+
+
+def _routed(path: InRouter, inside: Inside, ports: dict[str, Port], tables: Tables) -> Sight:
+    alias = names.parse_alias(path.device.alias)
+    return Sight(
+        device=path.device,
+        static=path.static,
+        tables=_tables_of(tables, path.device.vni),
+        inside=inside,
+        outside=ports.get(names.router_port(alias.site, alias.network)) if alias else None,
+    )
+
+
+def _fit_router(nl: IPRoute, lan: Port, gateways: Collection[Interface], want: Device) -> bool:
+    """Whether the segment's device is there and can stay."""
+    router.fit_lan(nl, lan, gateways)
+    have = kernel.devices(nl).get(want.name)
+    if have is None:
+        return False
+    if kernel.unchangeable(have, want):
+        kernel.remove(nl, have.name)
+        return False
+    return True
+
+
+def _send_in(nl: IPRoute, want: Device, where: Path) -> None:
+    """Make the device where its underlay is, unless a crash left it there, and move it into the router."""
+    have = kernel.devices(nl).get(want.name)
+    if have is not None and (kernel.unchangeable(have, want) or have.alias not in ("", want.alias)):
+        raise Conflict(f"device {want.name} is already used on this machine")
+    index = have.index if have is not None else kernel.create(nl, want)
+    with where.open() as there:
+        nl.link("set", index=index, net_ns_fd=there.fileno())
+
+
+def _fit_path(nl: IPRoute, segment: Segment, want: Device) -> None:
+    have = kernel.devices(nl)[want.name]
+    static, _ = kernel.entries(nl, [have])[have.name]
+    kernel.fit_entries(nl, have, static, kernel.wanted_entries(segment))
+    if not have.up:
+        kernel.silence(nl, have.index)
+    kernel.fit_device(nl, have, want, 0)
+    router.fit_path(nl, segment, have)
 
 
 def _ensure_l2(nl: IPRoute, site: str, segment: Segment) -> None:
