@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from intertie.agent.ports import Clock, Ids, Keys, Store
@@ -118,7 +118,7 @@ class Agent:
         self.cursors: dict[str, Cursor] = {}
         self.acked: dict[str, Cursor] = {}
         self.local: dict[str, dict[str, str]] = {}
-        self.blocked: set[str] = set()
+        self.blocked: dict[str, datetime] = {}
         self.boot = ports.ids.new()
         self.incarnation = 0
         self.recovering = False
@@ -238,6 +238,23 @@ class Agent:
             elif record.header.kind in (Kind.INTRODUCTION, Kind.FORGOTTEN, Kind.MAPPING, Kind.NETWORK, Kind.SITE):
                 return None
         return ids
+
+    # ── Loops ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def loop_seen(self, vpn: str) -> None:
+        """A frame of ours came back from the tenant side: the segment forwards nothing until `try_again`."""
+        if vpn not in self.blocked:
+            self.blocked[vpn] = self.now()
+            self.tell("loop", vpn, self.site, "a loop was seen: the segment is blocked here")
+            self.poke.set()
+            self.news.ring()
+
+    def unblock(self, after: timedelta) -> None:
+        """Let segments try again that were blocked longer ago than `after`; a loop that stands is seen again."""
+        for vpn in [v for v, since in self.blocked.items() if self.now() - since >= after]:
+            del self.blocked[vpn]
+            self.tell("loop", vpn, self.site, "trying again")
+            self.poke.set()
 
     # ── Telling ────────────────────────────────────────────────────────────────────────────────────────────
 

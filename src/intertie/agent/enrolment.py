@@ -144,6 +144,9 @@ class Enrolment:
         return invitation.inviter
 
     async def approve(self, name: str) -> None:
+        """Pin a site that a peer introduced. Nothing to do if it is pinned already."""
+        if name in trust.pins(self.agent.table):
+            return
         await self.agent.write(lambda s: [approval(s.table, name)])
 
     async def forget(self, name: str) -> None:

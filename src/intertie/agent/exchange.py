@@ -2,7 +2,7 @@
 
 A conversation a peer: whoever has something to say calls; of two sites with nothing to say the one whose name comes
 first calls, at the heartbeat. The handler answers in the same reply: it makes what came durable, decides, makes its
-answers durable, and sends them back. A site that cannot be called asks its peers to hold the reply until there is news.
+answers durable, and sends them back. A site that cannot be called asks its peers to hold the reply for news.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ class Exchange:
         self.whispers = whispers
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._in_reply: dict[str, Cursor] = {}
+        self._answering: set[str] = set()
+        """Peers whose call is being answered: what is new for them goes with the reply, not by a call of its own."""
 
     # ── Answering ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -61,6 +63,14 @@ class Exchange:
             return wire.encode(self.compose(message.sender, Cursor()))
         if caller != message.sender or caller not in trust.pins(self.agent.table):
             raise Forbidden(f"{caller} may not speak for {message.sender}")
+        self._answering.add(caller)
+        try:
+            return await self._answer(caller, message)
+        finally:
+            self._answering.discard(caller)
+            self.agent.news.ring()
+
+    async def _answer(self, caller: str, message: Message) -> bytes:
         await self.hear(message)
         if message.verify:
             verified = await self.whispers.verify(message.verify, caller)
@@ -86,7 +96,7 @@ class Exchange:
             return
         held = agent.cursors.get(peer, Cursor())
         records = [r for r in message.records if self._genuine(r, peer, pinned)]
-        # Only what follows on without a gap moves the cursor; after a gap our next message says so and it comes again.
+        # Only what follows on without a gap moves the cursor; after a gap our next word says so, and it comes again.
         cursor = max(held, message.upto) if message.since <= held else None
         await agent.take(peer, records, cursor, message.held)
         if message.returned:
@@ -160,11 +170,11 @@ class Exchange:
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def _converse(self, peer: str) -> None:
-        first = True
+        hurry = True
         while True:
-            if not first:
+            if not hurry:
                 await self._until_due(peer)
-            first = False
+            hurry = False
             pinned = trust.pins(self.agent.table).get(peer)
             if pinned is None:
                 return
@@ -172,7 +182,7 @@ class Exchange:
                 await self.agent.news.wait(None)
                 continue
             try:
-                await self.speak(peer, pinned)
+                hurry = (await self.speak(peer, pinned)).more
             except IntertieError as error:
                 await self._back_off(peer, error)
 
@@ -214,7 +224,7 @@ class Exchange:
         until = loop.time() + self._pause(peer)
         while True:
             said = max(agent.acked.get(peer, Cursor()), self._in_reply.get(peer, Cursor()))
-            if concerning(agent.table, peer, said):
+            if peer not in self._answering and concerning(agent.table, peer, said):
                 return
             left = until - loop.time()
             if left <= 0:

@@ -62,6 +62,10 @@ class Health:
         self._told = {k: s for k, s in self._told.items() if k[0] in standing}
         self._wake.set()
 
+    async def check_loops(self) -> None:
+        """Look for loops now; blocked segments try again after a while, and are looked at at once."""
+        await self._segments.check_loops(None)
+
     async def run(self) -> None:
         """Probe in rotation until cancelled."""
         loop = asyncio.get_running_loop()

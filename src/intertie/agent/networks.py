@@ -145,6 +145,13 @@ class Networks:
             if caller.sees(b.project)
         ]
 
+    def host(self, caller: Caller, wanted: str) -> HostView:
+        """By id or name. NotFound also for what is another project's."""
+        for found in self.hosts(caller):
+            if wanted in (found.id, found.name):
+                return found
+        raise NotFound(f"no host {wanted}", hint="intertie host list")
+
     def _host_view(self, id: str, b: HostBody, network: Network | None) -> HostView:
         return HostView(
             id=id,
@@ -172,12 +179,8 @@ class Networks:
 
     async def delete_host(self, caller: Caller, wanted: str) -> None:
         caller.needs(Role.MEMBER)
-        for view in self.hosts(caller):
-            if wanted in (view.id, view.name):
-                id = view.id
-                await self.agent.write(lambda s: [_host_gone(s, id)])
-                return
-        raise NotFound(f"no host {wanted}", hint="intertie host list")
+        id = self.host(caller, wanted).id
+        await self.agent.write(lambda s: [_host_gone(s, id)])
 
 
 def _facts(network: Network) -> NetworkFacts:

@@ -108,6 +108,9 @@ class SegmentProbes(Protocol):
 
     async def set_segments(self, segments: Collection[Segment]) -> None: ...
     async def probe(self, vpn: str, site: str, size: int | None, timeout: float) -> float | None: ...
+    async def check_loops(self, vpn: str | None = None) -> None:
+        """Send a nonce on each L2 segment; one that comes back from the tenants' side is a loop."""
+        ...
 
 
 class LinkProbes(Protocol):

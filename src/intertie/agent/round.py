@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 import structlog
 
@@ -26,6 +27,9 @@ from intertie.planning.diff import Change, Plan, diff
 from intertie.planning.enrol import site_draft
 
 log = structlog.get_logger()
+
+BLOCKED = timedelta(seconds=60)
+"""How long a segment in which a loop was seen stays blocked before it tries again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +99,7 @@ class Rounds:
 
     async def _round(self) -> Report:
         agent = self.agent
+        agent.unblock(BLOCKED)
         before = agent.inventory
         agent.inventory = await self._look()
         await agent.write(self._site_facts)
@@ -105,6 +110,7 @@ class Rounds:
         failures = [f for c in plan.changes if (f := await self._carry_out(c)) is not None]
         segments = tuple(i for i in compile_site(agent.table, agent.blocked) if isinstance(i, Segment))
         await self.health.watch(segments)
+        await self.health.check_loops()
         if plan.changes:
             agent.inventory = await self._look()
             agent.news.ring()

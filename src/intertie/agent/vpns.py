@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 from intertie.agent.access import Caller, Role
 from intertie.agent.agent import Agent
@@ -14,6 +14,7 @@ from intertie.agent.enrolment import founded
 from intertie.agent.exchange import Exchange
 from intertie.agent.health import Health
 from intertie.agent.volatile import Whispers
+from intertie.agent.vpn_views import EndView, Outcome, Pending, PlanChange, PlanView, Verified, VerifiedPair
 from intertie.model.bodies import Attachment, ProposalBody, VpnBody, Word
 from intertie.model.codec import check_name
 from intertie.model.errors import Conflict, IntertieError, NotFound, Refused, Unavailable
@@ -25,72 +26,13 @@ from intertie.planning.admit import Situation, project_here
 from intertie.planning.advertise import withdrawal
 from intertie.planning.change import VpnRequest
 from intertie.planning.proposals import proposal_id
-from intertie.planning.status import Phase, VpnView, view
+from intertie.planning.status import Phase, Sights, VpnView, view
 
 IDEMPOTENCY = "idempotency"
 PROPOSAL_LIFE = timedelta(minutes=10)
+KEY_LIFE = timedelta(hours=24)
+"""How long an Idempotency-Key is remembered."""
 LONGEST_WAIT = 60.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndView:
-    """One end of a verified pair."""
-
-    site: str
-    host: str
-    address: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerifiedPair:
-    """What a pair of hosts (or, where there are none, of segments) said when it was asked just now."""
-
-    from_: EndView
-    to: EndView
-    rtt_ms: float | None
-    mtu: int
-    """Octets of the largest packet that was proved to cross in one piece; 0 if none."""
-    ok: bool
-    broken_at: str
-    hint: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verified:
-    ok: bool
-    pairs: tuple[VerifiedPair, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanChange:
-    site: str
-    op: str
-    what: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanView:
-    """What a change would do, at every member. `base_version` is the version it was planned on ("" for a new Vpn)."""
-
-    base_version: str
-    changes: tuple[PlanChange, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pending:
-    """A change that waits for the Vpn's home."""
-
-    proposal: str
-    waiting_for: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """A Vpn after a change; `pending` if its home, another site, has not spoken yet."""
-
-    vpn: VpnView
-    pending: Pending | None = None
 
 
 class Vpns:
@@ -101,13 +43,15 @@ class Vpns:
         self._exchange = exchange
         self._health = health
         self._whispers = whispers
+        self._making = asyncio.Lock()
 
     # ── Looking ────────────────────────────────────────────────────────────────────────────────────────────
 
     def all(self, caller: Caller) -> list[VpnView]:
         """Vpns of the caller's project that this site is a member of, in order of creation."""
         found = [r for r in self.agent.table.all_of(Kind.VPN) if _shown(r) and self._seen_by(caller, r)]
-        return [self._view(r) for r in sorted(found, key=lambda r: (r.body.created_at, r.id))]
+        sights = self._health.sights()
+        return [self._view(r, sights) for r in sorted(found, key=lambda r: (r.body.created_at, r.id))]
 
     def get(self, caller: Caller, wanted: str) -> VpnView:
         """By id or name. NotFound also for what is another project's."""
@@ -126,9 +70,9 @@ class Vpns:
     def _seen_by(self, caller: Caller, vpn: Record) -> bool:
         return caller.sees(project_here(self.agent.table, vpn))
 
-    def _view(self, vpn: Record) -> VpnView:
+    def _view(self, vpn: Record, sights: Sights | None = None) -> VpnView:
         project = project_here(self.agent.table, vpn)
-        return view(self.agent.table, vpn, self._health.sights(), project)
+        return view(self.agent.table, vpn, self._health.sights() if sights is None else sights, project)
 
     # ── Making ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -144,29 +88,41 @@ class Vpns:
         """Make a Vpn of this site's. With `wait`, until every member has answered; a refusal is then a Conflict and
         nothing of the Vpn remains. The same `key` again gives the same Vpn."""
         caller.needs(Role.MEMBER)
-        spec = repr((caller.project, request))
-        earlier = self._earlier(caller, key, spec)
-        if earlier is not None:
-            return self._view(earlier)
-        id = self._id()
-        note = (
-            [LocalEntry(IDEMPOTENCY, f"{caller.project} {key}", json.dumps({"id": id, "spec": spec}))] if key else []
-        )
-        await self.agent.write(founded)
-        now = self.agent.now()
-        await self.agent.write(lambda s: [change.new_vpn(s, request, caller.project, id, now)], note)
+        async with self._making:
+            # One at a time, so that of two deliveries of one request the second finds what the first made.
+            id = self._made_before(caller, request, key) or await self._make(caller, request, key)
         await self._until(id, _settled, wait)
         await self._raise_if_refused(id, wait)
         return self._view(self._record(id))
 
-    def _earlier(self, caller: Caller, key: str, spec: str) -> Record | None:
+    async def _make(self, caller: Caller, request: VpnRequest, key: str) -> str:
+        id, now = self._id(), self.agent.now()
+        await self.agent.write(founded)
+        notes = self._notes(caller, request, key, id) if key else []
+        await self.agent.write(lambda s: [change.new_vpn(s, request, caller.project, id, now)], notes)
+        return id
+
+    def _notes(self, caller: Caller, request: VpnRequest, key: str, id: str) -> list[LocalEntry]:
+        """The key, and the end of those whose time is over."""
+        now = self.agent.now()
+        kept = self.agent.local.get(IDEMPOTENCY, {})
+        over = [k for k, v in kept.items() if datetime.fromisoformat(json.loads(v)["at"]) < now - KEY_LIFE]
+        value = {"id": id, "spec": _spec(caller, request), "at": now.isoformat()}
+        entry = LocalEntry(IDEMPOTENCY, f"{caller.project} {key}", json.dumps(value))
+        return [*(LocalEntry(IDEMPOTENCY, k, None) for k in over), entry]
+
+    def _made_before(self, caller: Caller, request: VpnRequest, key: str) -> str | None:
         entry = self.agent.local.get(IDEMPOTENCY, {}).get(f"{caller.project} {key}") if key else None
         if entry is None:
             return None
         found = json.loads(entry)
-        if found["spec"] != spec:
+        if found["spec"] != _spec(caller, request):
             raise Refused("this Idempotency-Key was used for another request", hint="take a new key")
-        return self.agent.table.get(found["id"])
+        id = str(found["id"])
+        record = self.agent.table.get(id)
+        if record is None or not _shown(record):
+            raise Conflict("what this Idempotency-Key made has ended since", hint="take a new key to make another")
+        return id
 
     def _id(self) -> str:
         return f"{self.agent.site}.{self.agent.ports.ids.new()}"
@@ -201,8 +157,13 @@ class Vpns:
 
     # ── Changing ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def plan_update(self, caller: Caller, wanted: str, name: str, attachments: Sequence[Attachment]) -> PlanView:
+    def plan_update(
+        self, caller: Caller, wanted: str, name: str, attachments: Sequence[Attachment], base: str = "*"
+    ) -> PlanView:
+        """What `update` would do, or why it would be refused."""
+        caller.needs(Role.MEMBER)
         vpn = self._find(caller, wanted)
+        _check_base(vpn, base)
         draft = change.changed_vpn(self.agent.situation, vpn, name or vpn.body.name, attachments)
         return _plan(version_text(vpn.order), change.foreseen(draft.body, vpn.body))
 
@@ -240,13 +201,12 @@ class Vpns:
         return Outcome(vpn=self._view(self._record(vpn.id)))
 
     async def delete(
-        self, caller: Caller, wanted: str, base: str = "", force: bool = False, wait: float = 0.0
-    ) -> bool:
-        """Close the Vpn; True if it is gone. `force` skips the guard and destroys nothing that is in use."""
+        self, caller: Caller, wanted: str, base: str = "*", force: bool = False, wait: float = 0.0
+    ) -> Outcome | None:
+        """Close the Vpn; None if it is gone. `force` skips the guard and destroys nothing that is in use."""
         caller.needs(Role.MEMBER)
         vpn = self._find(caller, wanted)
-        if base:
-            _check_base(vpn, base)
+        _check_base(vpn, base)
         if vpn.home != self.agent.site:
             body = ProposalBody(
                 vpn=vpn.id,
@@ -256,13 +216,24 @@ class Vpns:
                 project=caller.project,
                 not_after=self.agent.now() + PROPOSAL_LIFE,
             )
-            await self._propose(vpn, body, wait)
+            outcome = await self._propose(vpn, body, wait)
+            if outcome.pending is not None:
+                return outcome
         else:
             await self.agent.write(lambda s: _ending(self._record(vpn.id), force))
-        gone = await self._until(vpn.id, lambda v, r: not r.live, wait) if wait else not self._record(vpn.id).live
-        if wait and not gone:
+        if await self._until(vpn.id, lambda v, r: not r.live, wait):
+            return None
+        if wait:
             self._raise_if_busy(vpn.id)
-        return gone
+        return Outcome(vpn=self._view(self._record(vpn.id)))
+
+    def plan_delete(self, caller: Caller, wanted: str, base: str = "*") -> PlanView:
+        """What `delete` would do once everybody has let go."""
+        caller.needs(Role.MEMBER)
+        vpn = self._find(caller, wanted)
+        _check_base(vpn, base)
+        body = replace(vpn.body, attachments=tuple(replace(a, leaving=True) for a in vpn.body.attachments))
+        return _plan(version_text(vpn.order), change.foreseen(body, vpn.body))
 
     def _raise_if_busy(self, id: str) -> None:
         answers = self.agent.table.answers(id)
@@ -354,6 +325,10 @@ class Vpns:
 def version_text(order: Order) -> str:
     """A version as ETag and base_version carry it."""
     return f"{order.epoch}.{order.incarnation}.{order.seq}"
+
+
+def _spec(caller: Caller, request: VpnRequest) -> str:
+    return repr((caller.project, request))
 
 
 def _check_base(vpn: Record, base: str) -> None:

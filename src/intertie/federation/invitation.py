@@ -47,7 +47,7 @@ class Invitation:
 
     def admit(self, name: str, secret: bytes, now: datetime) -> None:
         """Raises Forbidden unless `secret` is this invitation's, for this name, in time."""
-        right = hmac.compare_digest(self.secret_hash, _hash(name, secret))
+        right = hmac.compare_digest(self.secret_hash, hash_of(name, secret))
         if not right or name != self.name:
             raise Forbidden("this invitation is not known here", hint="ask for a new one: site invite NAME")
         if now >= self.expires_at:
@@ -93,7 +93,7 @@ def invite(
     parse_address(address)
     secret = secrets.token_bytes(_SECRET)
     token = Token(inviter=root.name, invited=name, address=address, public_key=root.point, secret=secret)
-    return token, Invitation(name=name, secret_hash=_hash(name, secret), expires_at=now + lifetime)
+    return token, Invitation(name=name, secret_hash=hash_of(name, secret), expires_at=now + lifetime)
 
 
 def parse(text: str) -> Token:
@@ -153,7 +153,8 @@ def _fields(payload: bytes) -> tuple[list[bytes], int]:
     return fields, end
 
 
-def _hash(name: str, secret: bytes) -> str:
+def hash_of(name: str, secret: bytes) -> str:
+    """The hash by which the inviter knows a secret again, hex."""
     return sha256(b"intertie invitation 1\x00" + name.encode() + b"\x00" + secret).hexdigest()
 
 

@@ -73,10 +73,17 @@ class Remote:
     prefixes: tuple[Prefix, ...] = ()
     """L3: what is routed to it, and the only sources that may come from it."""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "endpoints", tuple(sorted(self.endpoints, key=lambda e: _rank(e.address))))
+        object.__setattr__(self, "prefixes", tuple(sorted(self.prefixes, key=lambda p: (p.version, p))))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """One Vpn as this site's data plane holds it, keyed by (vpn, network)."""
+    """One Vpn as this site's data plane holds it, keyed by (vpn, network).
+
+    Its lists are kept in order (remotes by site, addresses by version and number): a system remembers no other.
+    """
 
     vpn: str
     kind: VpnKind
@@ -99,6 +106,15 @@ class Segment:
     """A loop was seen: the segment is kept but forwards nothing."""
     flaw: str = ""
     """As observed: what the system lacks or has too much, in words ("the port of no bridge"). Wished: always ""."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "remotes", tuple(sorted(self.remotes, key=lambda r: r.site)))
+        object.__setattr__(self, "gateways", tuple(sorted(self.gateways, key=lambda g: _rank(g.ip))))
+        object.__setattr__(self, "ranges", tuple(sorted(self.ranges, key=lambda r: _rank(r.first))))
+
+
+def _rank(address: Address) -> tuple[int, int]:
+    return address.version, int(address)
 
 
 Item = Network | Segment | Host

@@ -104,9 +104,9 @@ def segment_of(table: Table, vpn: Record, body: VpnBody, blocked: Collection[str
         bridge=network,
         local=answer.endpoints[0],
         mtu=body.mtu,
-        remotes=tuple(sorted(_remotes(table, vpn, body))),
+        remotes=tuple(_remotes(table, vpn, body)),
         gateways=interfaces(answer.gateways, answer.prefixes),
-        ranges=tuple(sorted(answer.ranges)),
+        ranges=answer.ranges,
         blocked=vpn.id in blocked,
     )
 
@@ -128,7 +128,7 @@ def _remotes(table: Table, vpn: Record, body: VpnBody) -> Iterable[Remote]:
         if site == table.site or member is None or site not in pinned or answer.word not in AGREED:
             continue
         if answer.endpoints:
-            yield Remote(site=site, endpoints=tuple(sorted(answer.endpoints)), prefixes=tuple(prefixes.get(site, ())))
+            yield Remote(site=site, endpoints=answer.endpoints, prefixes=tuple(prefixes.get(site, ())))
 
 
 def interfaces(addresses: Iterable[Address], prefixes: Iterable[Prefix]) -> tuple[Interface, ...]:

@@ -1,0 +1,315 @@
+"""The composition root: the one place that knows everything. Makes a site, and runs its agent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, ip_address
+from pathlib import Path
+
+import structlog
+import uvicorn
+
+from intertie import __version__
+from intertie.agent.access import Tokens
+from intertie.agent.agent import Agent, Ports, Settings
+from intertie.agent.enrolment import Enrolment
+from intertie.agent.exchange import Exchange
+from intertie.agent.health import Health
+from intertie.agent.networks import Networks
+from intertie.agent.round import Rounds
+from intertie.agent.volatile import Whispers
+from intertie.agent.vpns import Vpns
+from intertie.api import Services, build, trusted
+from intertie.drivers.cloud.linux import LinuxCloud
+from intertie.drivers.linux.frames import SegmentProbes
+from intertie.drivers.linux.link_probe import LinkProbes
+from intertie.drivers.linux.netns import Namespaces
+from intertie.drivers.transport.vxlan import VxlanTransport
+from intertie.federation import keys
+from intertie.federation.peer_server import listen
+from intertie.federation.peer_transport import TlsTransport
+from intertie.federation.transport import Caller
+from intertie.model.bodies import Address, IntroductionBody, Location
+from intertie.model.codec import Malformed, check_name, decode, read
+from intertie.model.errors import Conflict, NotFound, Refused
+from intertie.model.items import Inventory
+from intertie.planning.enrol import pin
+from intertie.store.sqlite import SqliteStore
+from intertie.wiring import HostPings, InvitationTokens, PeerCalls, SiteKeys, SystemClock, Ulids
+
+log = structlog.get_logger()
+
+USER_PORT = 7575
+PEER_PORT = 7576
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteFile:
+    """site.toml. `address` is what peers are told ("" behind NAT), `listen_*` where this machine listens."""
+
+    name: str
+    underlay: Address | None = None
+    """The address that carries segments to other sites."""
+    address: str | None = None
+    location: Location | None = None
+    introductions: str = "ask"
+    listen_users: str = f"127.0.0.1:{USER_PORT}"
+    heartbeat: float = 10.0
+    round_every: float = 5.0
+    probe_budget: float = 50.0
+    extra: dict[str, str] = field(default_factory=dict, compare=False)
+
+
+def init_site(
+    name: str,
+    dir: Path,
+    location: tuple[float, float] | None = None,
+    underlay: str | None = None,
+    introductions: str = "ask",
+) -> Path:
+    """Make a site's directory: settings and root key. Conflict if it is a site's already; nothing half-made stays."""
+    check_name(name, "site")
+    if introductions not in ("accept", "ask", "never"):
+        raise Refused(f"introductions: {introductions!r}", hint="accept, ask or never")
+    lines = [f'name = "{name}"']
+    if underlay:
+        lines.append(f'underlay = "{ip_address(underlay)}"')
+    if location is not None:
+        lat, lon = location
+        if not (-90 <= lat <= 90 and -180 <= lon <= 180):
+            raise Refused(f"no place on Earth: {lat},{lon}", hint="LAT,LON in degrees, for example 47.218,-1.554")
+        lines.append(f"location = {{ lat = {lat}, lon = {lon} }}")
+    lines.append(f'introductions = "{introductions}"')
+    settings = dir / "site.toml"
+    if settings.exists():
+        raise Conflict(f"{settings} exists: this is a site already", code="name-taken", hint="choose another --dir")
+    dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    dir.chmod(0o700)
+    keys.create(dir, name)
+    settings.write_text("\n".join(lines) + "\n")
+    return dir
+
+
+def read_site(dir: Path) -> SiteFile:
+    """site.toml of `dir`. NotFound, or Refused naming what is wrong in it."""
+    path = dir / "site.toml"
+    try:
+        found = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise NotFound(f"no site at {dir}", hint=f"intertie init --name NAME --dir {dir}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise Refused(f"{path}: {error}") from None
+    unknown = sorted(found.keys() - (SiteFile.__slots__))
+    if unknown:
+        raise Refused(f"{path}: {unknown[0]} is no setting", hint=f"one of {', '.join(sorted(SiteFile.__slots__))}")
+    try:
+        return read(SiteFile, found)
+    except Malformed as error:
+        raise Refused(f"{path}: {error.detail}", hint=error.hint) from None
+
+
+def _own_address() -> Address:
+    """The address from which this machine would reach others; a UDP socket's connect sends nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+            return IPv4Address(probe.getsockname()[0])
+        except OSError:
+            return IPv4Address("127.0.0.1")
+
+
+@dataclass(slots=True)
+class Running:
+    """Everything of one agent."""
+
+    services: Services
+    exchange: Exchange
+    transport: TlsTransport
+    calls: PeerCalls
+    links: LinkProbes
+    probes: SegmentProbes
+    store: SqliteStore
+    namespaces: Namespaces
+    underlay: Address
+
+
+def compose(dir: Path, site: SiteFile) -> Running:
+    """Put the parts together. Nothing runs yet."""
+    underlay = site.underlay or _own_address()
+    key = keys.load(dir)
+    clock = SystemClock()
+    host = f"[{underlay}]" if underlay.version == 6 else str(underlay)
+    settings = Settings(
+        name=site.name,
+        version=__version__,
+        address=f"{host}:{PEER_PORT}" if site.address is None else site.address,
+        location=site.location,
+        introductions=site.introductions,
+        heartbeat=site.heartbeat,
+        round_every=site.round_every,
+        probe_budget=site.probe_budget,
+    )
+    store = SqliteStore(dir / "intertie.db", site=site.name, decode=decode, marker=dir / "keys" / "marker")
+    agent = Agent(settings, Ports(store=store, keys=SiteKeys(key), clock=clock, ids=Ulids()))
+    transport = TlsTransport(key, clock.now, [listen(underlay, PEER_PORT)])
+    calls = PeerCalls(transport, dir / "keys" / "pins.json")
+    namespaces = Namespaces()
+    cloud = LinuxCloud(site.name, namespaces)
+    vxlan = VxlanTransport(site=site.name, namespaces=namespaces, underlay=underlay)
+    links = LinkProbes()
+
+    def on_loop(vpn: str) -> None:
+        agent.loop_seen(vpn)
+
+    probes = SegmentProbes(site=site.name, namespaces=namespaces, place=vxlan.place, on_loop=on_loop)
+    health = Health(agent, probes, links)
+    whispers = Whispers(agent, health, HostPings(cloud, namespaces))
+    enrolment = Enrolment(agent, calls, InvitationTokens(key))
+    exchange = Exchange(agent, calls, enrolment, whispers)
+
+    async def look() -> Inventory:
+        facts = await vxlan.probe()
+        return Inventory(networks=await cloud.inventory(), transports=(facts,), underlay=(underlay,))
+
+    services = Services(
+        agent=agent,
+        vpns=Vpns(agent, exchange, health, whispers),
+        networks=Networks(agent, look),
+        enrolment=enrolment,
+        tokens=Tokens(agent),
+        rounds=Rounds(agent, cloud, vxlan, health, look),
+        health=health,
+    )
+    return Running(services, exchange, transport, calls, links, probes, store, namespaces, underlay)
+
+
+class _Server(uvicorn.Server):
+    """Two of them run in one agent: signals are the agent's."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _user_socket(site: SiteFile, fd: int | None) -> socket.socket:
+    if fd is not None:
+        return socket.socket(fileno=fd)
+    host, _, port = site.listen_users.rpartition(":")
+    address = ip_address(host.strip("[]"))
+    if not address.is_loopback:
+        raise Refused(
+            f"listen_users: {address} is no loopback address, and the user API has no TLS yet",
+            hint="listen on 127.0.0.1 and put a TLS proxy before it",
+        )
+    return listen(address, int(port))
+
+
+def _unix_socket(dir: Path) -> socket.socket:
+    path = dir / "api.sock"
+    path.unlink(missing_ok=True)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        # A path through /proc: a socket's address has room for 107 characters, directories are longer.
+        directory = os.open(dir, os.O_PATH | os.O_DIRECTORY)
+        try:
+            sock.bind(f"/proc/self/fd/{directory}/api.sock")
+        finally:
+            os.close(directory)
+    finally:
+        os.umask(before)
+    sock.listen(64)
+    return sock
+
+
+async def _recover_pins(running: Running) -> None:
+    """A store that was lost knows nobody: those whom the file beside the keys names are trusted as before."""
+    agent = running.services.agent
+    kept = running.calls.kept()
+    if not agent.recovering or agent.pins():
+        return
+    log.warning("the store was lost; taking records back from peers", peers=sorted(kept))
+    bodies = [IntroductionBody(site=name, root=root) for name, root in kept.items()]
+    await agent.write(lambda s: [pin(s.table, b) for b in bodies])
+
+
+async def serve(dir: Path, fd: int | None) -> None:
+    """Run the agent of `dir` until SIGTERM or SIGINT. What it forwards goes on without it."""
+    site = read_site(dir)
+    users = _user_socket(site, fd)
+    running = compose(dir, site)
+    services = running.services
+    agent = services.agent
+    await agent.open()
+    await _recover_pins(running)
+    await running.links.open(running.underlay)
+
+    async def handle(caller: Caller | None, body: bytes) -> bytes:
+        return await running.exchange.handle(caller.name if caller is not None else None, body)
+
+    app = build(services)
+    config = {"log_config": None, "access_log": False, "lifespan": "off", "server_header": False}
+    servers = [
+        (_Server(uvicorn.Config(app, **config)), users),  # type: ignore[arg-type]
+        (_Server(uvicorn.Config(trusted(app), **config)), _unix_socket(dir)),  # type: ignore[arg-type]
+    ]
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    tasks = [asyncio.create_task(server.serve(sockets=[sock]), name="api") for server, sock in servers]
+    tasks += [
+        asyncio.create_task(running.transport.serve(handle), name="peers"),
+        asyncio.create_task(services.rounds.run(), name="rounds"),
+        asyncio.create_task(running.exchange.run(), name="exchange"),
+        asyncio.create_task(services.health.run(), name="health"),
+    ]
+    stopped = asyncio.create_task(stop.wait())
+    log.info("agent up", site=site.name, underlay=str(running.underlay), incarnation=agent.incarnation)
+    done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    for server, _ in servers:
+        server.should_exit = True
+        server.force_exit = True
+    for task in (*tasks[2:], stopped):
+        task.cancel()
+    await asyncio.gather(*tasks, stopped, return_exceptions=True)
+    running.links.close()
+    await running.probes.close()
+    await running.store.close()
+    for task in done - {stopped}:
+        # A part that ended by itself takes the agent down with it: better seen than half alive.
+        task.result()
+        raise RuntimeError(f"{task.get_name()} ended by itself")
+
+
+def run_agent(dir: Path, fd: int | None = None) -> None:
+    """Entry of `intertie agent run`."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    structlog.configure(
+        processors=[
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.LogfmtRenderer(key_order=("timestamp", "level", "event"), bool_as_flag=False),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    uvloop = _uvloop()
+    with asyncio.Runner(loop_factory=uvloop) as runner:
+        runner.run(serve(dir, fd))
+
+
+def _uvloop() -> type[asyncio.AbstractEventLoop] | None:
+    try:
+        from uvloop import Loop
+    except ImportError:
+        return None
+    return Loop

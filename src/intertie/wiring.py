@@ -1,0 +1,156 @@
+"""What joins the agent's ports to what satisfies them: small adapters, no decisions. Only `main` imports this."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from intertie.agent import ports
+from intertie.drivers.cloud.linux import LinuxCloud
+from intertie.drivers.linux import icmp
+from intertie.drivers.linux.netns import Namespaces
+from intertie.federation import invitation, keys
+from intertie.federation.peer_transport import TlsTransport
+from intertie.federation.transport import PeerAddress
+from intertie.model.bodies import Address
+from intertie.model.codec import encode
+from intertie.model.errors import Refused
+from intertie.model.records import Draft, Header, Order, Record
+
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+class SystemClock:
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+class Ulids:
+    """Universally unique, lexically sortable identifiers: 48 bits of milliseconds, 80 of chance."""
+
+    def new(self) -> str:
+        number = (int(time.time() * 1000) << 80) | secrets.randbits(80)
+        return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))
+
+
+class SiteKeys:
+    """`ports.Keys` over the root key."""
+
+    def __init__(self, key: keys.RootKey) -> None:
+        self._key = key
+
+    @property
+    def root(self) -> str:
+        return b64encode(self._key.root.der).decode()
+
+    @property
+    def fingerprint(self) -> str:
+        return self._key.root.fingerprint
+
+    def seal(self, site: str, draft: Draft, order: Order) -> Record:
+        header = Header(
+            kind=draft.kind,
+            id=draft.id,
+            home=site,
+            order=order,
+            state=draft.state,
+            names=draft.names,
+            owes=draft.owes,
+        )
+        raw = encode(header, draft.body)
+        return Record(header, draft.body, raw, self._key.sign(raw))
+
+    def verify(self, root: str, record: Record) -> bool:
+        return keys.verify(_der(root), record.raw, record.signature)
+
+    def fingerprint_of(self, root: str) -> str:
+        return keys.fingerprint(_der(root))
+
+    def point_of(self, root: str) -> bytes:
+        return keys.parse_root(_der(root)).point
+
+
+class InvitationTokens:
+    """`ports.Invitations`. When an invitation ends is the use case's to say."""
+
+    def __init__(self, key: keys.RootKey) -> None:
+        self._key = key
+
+    def make(self, name: str, inviter: str, address: str) -> tuple[str, str]:
+        token, kept = invitation.invite(self._key.root, name, address, datetime.now(UTC), timedelta(hours=24))
+        return token.encode(), kept.secret_hash
+
+    def parse(self, token: str) -> ports.Invitation:
+        found = invitation.parse(token)
+        return ports.Invitation(
+            name=found.invited,
+            inviter=found.inviter,
+            address=found.address,
+            key=found.public_key,
+            secret=b64encode(found.secret).decode(),
+        )
+
+    def hash(self, secret: str, name: str) -> str:
+        return invitation.hash_of(name, b64decode(secret))
+
+
+class PeerCalls:
+    """`ports.PeerTransport` over mutual TLS. Keeps the pins in a file beside the keys as well: a site that lost its
+    database still knows whom it trusts, and can take its records back from them."""
+
+    def __init__(self, transport: TlsTransport, pins: Path) -> None:
+        self._transport = transport
+        self._pins = pins
+
+    async def call(self, peer: ports.PeerAddress, body: bytes, timeout: float) -> bytes:  # noqa: ASYNC109
+        root = _der(peer.root) if peer.root else b""
+        address = PeerAddress(name=peer.name, address=peer.address, root=root, join_key=peer.key)
+        return await self._transport.call(address, body, timeout)
+
+    def trust(self, pins: Mapping[str, str]) -> None:
+        self._transport.trust({name: _der(root) for name, root in pins.items()})
+        text = json.dumps(dict(sorted(pins.items())), indent=1)
+        if not self._pins.exists() or self._pins.read_text() != text:
+            draft = self._pins.with_suffix(".new")
+            draft.write_text(text)
+            os.replace(draft, self._pins)
+
+    def kept(self) -> dict[str, str]:
+        """name → root, as last trusted."""
+        if not self._pins.exists():
+            return {}
+        found = json.loads(self._pins.read_text())
+        return {str(name): str(root) for name, root in found.items()}
+
+
+class HostPings:
+    """`ports.HostPing` from inside the hosts of a `linux` cloud."""
+
+    def __init__(self, cloud: LinuxCloud, namespaces: Namespaces) -> None:
+        self._cloud = cloud
+        self._namespaces = namespaces
+
+    async def ping(self, host: str, target: Address, size: int, timeout: float) -> ports.Echo:  # noqa: ASYNC109
+        ns = await self._cloud.namespace(host)
+        if ns is None:
+            return ports.Echo(problem="the host is not there")
+        try:
+            echo = await icmp.ping(self._namespaces, ns, target, size=size, timeout=timeout)
+        except OSError as error:
+            return ports.Echo(problem=str(error))
+        if echo.outcome is icmp.Outcome.REPLY and echo.rtt is not None:
+            return ports.Echo(rtt_ms=echo.rtt * 1000)
+        return ports.Echo(problem=echo.outcome.value, mtu=echo.mtu or 0)
+
+
+def _der(root: str) -> bytes:
+    try:
+        return b64decode(root, validate=True)
+    except ValueError as error:
+        raise Refused(f"not a root certificate: {error}") from error
