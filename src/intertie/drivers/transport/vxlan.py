@@ -17,8 +17,7 @@ them, an encrypted underlay belongs beneath it.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 
 from pyroute2 import IPRoute
@@ -26,66 +25,19 @@ from pyroute2 import IPRoute
 from intertie.drivers.linux import nft
 from intertie.drivers.linux.frames import Place
 from intertie.drivers.linux.netns import Namespaces, Netns
-from intertie.drivers.linux.nft_model import Family, Table
+from intertie.drivers.linux.nft_model import Family
+from intertie.drivers.linux.watch import Watch, Where
 from intertie.drivers.transport import vxlan_kernel as kernel
 from intertie.drivers.transport import vxlan_names as names
+from intertie.drivers.transport import vxlan_probe
 from intertie.drivers.transport import vxlan_router as router
 from intertie.drivers.transport import vxlan_rules as rules
 from intertie.drivers.transport.vxlan_kernel import Device, Entry
-from intertie.drivers.transport.vxlan_router import InRouter, Inside, Port
-from intertie.model.bodies import Address, Endpoint, VpnKind
+from intertie.drivers.transport.vxlan_router import Port
+from intertie.drivers.transport.vxlan_sight import Sight, Tables, places, routed, segment_of, tables_of, vnis
+from intertie.model.bodies import Address, TransportFacts, VpnKind
 from intertie.model.errors import Conflict, Refused
-from intertie.model.items import Interface, Item, Key, Remote, Segment, key
-
-Tables = dict[nft.TableKey, Table]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sight:
-    """What the kernel holds of one segment where its device is."""
-
-    device: Device | None
-    static: frozenset[Entry] = frozenset()
-    tables: tuple[Table, ...] = ()
-    inside: Inside | None = None
-    """L3: the router that holds the device."""
-    outside: Port | None = None
-    """L3: the router's port on the bridge."""
-
-
-def replaces(have: Segment, want: Segment) -> str | None:
-    """Why going from one to the other loses packets: the device has to be made anew. None: edited in place."""
-    if key(have) != key(want):
-        return None
-    a, b = kernel.wanted_device("", have), kernel.wanted_device("", want)
-    reason = kernel.unchangeable(a, b)
-    return f"the VXLAN device is replaced: {reason}" if reason else None
-
-
-def flaws(site: str, segment: Segment, sight: Sight) -> str:
-    """How the sight falls short of the segment, in words; "" if it does not."""
-    found: list[str] = []
-    have = sight.device
-    if have is None:
-        return "its device is missing"
-    want = kernel.wanted_device(site, segment, have.master_mtu)
-    if reason := kernel.unchangeable(have, want):
-        found.append(f"another {reason}")
-    if have.master != want.master:
-        found.append(f"the port of {have.master or 'no bridge'}")
-    if have.mtu < want.mtu or (segment.kind is VpnKind.L3 and have.mtu != want.mtu):
-        found.append(f"MTU {have.mtu} for {want.mtu}")
-    if (have.mac, have.alias, have.df, have.ttl) != (want.mac, want.alias, want.df, want.ttl):
-        found.append("another MAC, label, DF or TTL")
-    if not have.up:
-        found.append("its device is down")
-    if sight.static != kernel.wanted_entries(segment):
-        found.append("other forwarding entries")
-    if sight.tables != rules.tables(site, segment):
-        found.append("another filter" if sight.tables else "no filter")
-    if segment.kind is VpnKind.L3:
-        found += router.flaws(site, segment, sight.inside, sight.outside) if sight.inside else ["not in its router"]
-    return "; ".join(found)
+from intertie.model.items import Interface, Item, Key, Segment, key
 
 
 class VxlanTransport:
@@ -96,6 +48,12 @@ class VxlanTransport:
         self.underlay = underlay
         self._namespaces = namespaces
         self._home = home
+        self._watch: Watch | None = None
+        self._places: dict[Where, set[Key]] = {}
+
+    async def probe(self) -> TransportFacts:
+        """What this machine can do, tried out; `reason` says what it lacks."""
+        return await vxlan_probe.probe(self.site, self._namespaces, self.underlay, self._home)
 
     def place(self, segment: Segment) -> Place:
         """Where a segment's probes are sent and heard."""
@@ -105,16 +63,34 @@ class VxlanTransport:
 
     async def observe(self, keys: Collection[Key] | None) -> Collection[Item]:
         """This site's segments as they are; with `keys` only the routers of those are entered."""
+        if keys is None:
+            self._places.clear()
         tables = await self._tables()
         found, ports = await self._namespaces.netlink(self._home, lambda nl: (_look(nl), router.ports(nl)))
-        sights = [Sight(device=d, static=static, tables=_tables_of(tables, d.vni)) for d, static in found]
+        sights = [Sight(device=d, static=static, tables=tables_of(tables, d.vni)) for d, static in found]
         for ns in await self._routers(keys):
+            if self._watch is not None:
+                await self._watch.follow(ns)
             inside = await self._namespaces.netlink(ns, router.look)
-            sights += [_routed(path, inside, ports, tables) for path in inside.paths.values()]
+            sights += [routed(path, inside, ports, tables) for path in inside.paths.values()]
         seen = {sight.device.vni for sight in sights if sight.device}
-        sights += [Sight(device=None, tables=_tables_of(tables, vni)) for vni in _vnis(tables) - seen]
-        segments = [segment for sight in sights if (segment := self._segment(sight)) is not None]
+        sights += [Sight(device=None, tables=tables_of(tables, vni)) for vni in vnis(tables) - seen]
+        segments = [segment for sight in sights if (segment := self._remember(sight)) is not None]
         return [segment for segment in segments if keys is None or key(segment) in keys]
+
+    async def changes(self) -> AsyncIterator[Key]:
+        """The segments whose devices, entries, routers or filters the kernel says have changed, by whomever."""
+        watch = self._watch = Watch(self._namespaces)
+        try:
+            await watch.follow(self._home)
+            await self.observe(None)
+            async for ns, place in watch.news():
+                lost = {k for (where, _), keys in self._places.items() if where == ns for k in keys}
+                for each in sorted(self._places.get((ns, place), set()) if place else lost):
+                    yield each
+        finally:
+            self._watch = None
+            watch.close()
 
     async def ensure(self, item: Item) -> None:
         """Make the segment so. NotFound without its bridge; Conflict if the VNI is another's here."""
@@ -176,7 +152,16 @@ class VxlanTransport:
         if await self._namespaces.netlink(ns, leave):
             port = names.router_port(self.site, segment.network)
             await self._namespaces.netlink(self._home, lambda nl: kernel.remove(nl, port))
+            if self._watch is not None:
+                self._watch.leave(ns)
             await self._namespaces.remove(ns)
+
+    def _remember(self, sight: Sight) -> Segment | None:
+        segment = segment_of(self.site, sight)
+        if segment is not None:
+            for where in places(self.site, self._home, segment, sight):
+                self._places.setdefault(where, set()).add(key(segment))
+        return segment
 
     # ── Filters and labels ─────────────────────────────────────────────────────────────────────────────
 
@@ -185,19 +170,9 @@ class VxlanTransport:
 
     async def _ensure_filter(self, segment: Segment) -> None:
         want = rules.tables(self.site, segment)
-        have = _tables_of(await self._tables(), segment.vni)
+        have = tables_of(await self._tables(), segment.vni)
         if have != want:
             await self._namespaces.run(self._home, lambda: nft.replace(want))
-
-    def _segment(self, sight: Sight) -> Segment | None:
-        """The segment that a sight shows; None for one that is not this site's."""
-        alias = names.parse_alias(sight.device.alias) if sight.device else None
-        told = next((names.parse_facts(t) for t in sight.tables if t.family is Family.INET), None)
-        if told is not None and told[0] == self.site and _agree(alias, told[1]):
-            return replace(told[1], flaw=flaws(self.site, told[1], sight))
-        if alias is None or alias.site != self.site or sight.device is None or sight.device.local is None:
-            return None
-        return _bare(alias, sight, sight.device.local)
 
     def _remove_device(self, nl: IPRoute, segment: Segment) -> None:
         device = kernel.devices(nl).get(names.device_name(segment.vni))
@@ -219,54 +194,11 @@ def _segment(item: Item) -> Segment:
     return item
 
 
-def _agree(alias: names.Alias | None, told: Segment) -> bool:
-    return alias is None or (alias.vpn, alias.network, alias.kind) == (told.vpn, told.network, told.kind)
-
-
-def _bare(alias: names.Alias, sight: Sight, local: Address) -> Segment:
-    """What can be said of a segment whose filter is gone, with the names of its remotes."""
-    device = sight.device
-    assert device is not None
-    return Segment(
-        vpn=alias.vpn,
-        kind=alias.kind,
-        epoch=alias.epoch,
-        vni=device.vni,
-        network=alias.network,
-        bridge=device.master,
-        local=Endpoint(address=local, port=device.port, mac=device.mac),
-        mtu=device.mtu,
-        remotes=tuple(Remote(site="", endpoints=(e,)) for e in kernel.endpoints(sight.static)),
-        flaw="no filter",
-    )
-
-
-def _tables_of(tables: Tables, vni: int) -> tuple[Table, ...]:
-    name = names.table_name(vni)
-    return tuple(tables[family, name] for family in Family if (family, name) in tables)
-
-
-def _vnis(tables: Tables) -> set[int]:
-    numbers = (name.removeprefix(names.PREFIX) for _, name in tables)
-    return {int(number) for number in numbers if number.isdigit()}
-
-
 def _look(nl: IPRoute) -> list[tuple[Device, frozenset[Entry]]]:
     """The VXLAN devices of the calling thread's namespace, with their static entries."""
     found = kernel.devices(nl)
     forwarding = kernel.entries(nl, found.values())
     return [(device, forwarding[name][0]) for name, device in found.items()]
-
-
-def _routed(path: InRouter, inside: Inside, ports: dict[str, Port], tables: Tables) -> Sight:
-    alias = names.parse_alias(path.device.alias)
-    return Sight(
-        device=path.device,
-        static=path.static,
-        tables=_tables_of(tables, path.device.vni),
-        inside=inside,
-        outside=ports.get(names.router_port(alias.site, alias.network)) if alias else None,
-    )
 
 
 def _fit_router(nl: IPRoute, lan: Port, gateways: Collection[Interface], want: Device) -> bool:
