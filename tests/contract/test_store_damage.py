@@ -165,9 +165,11 @@ async def test_a_cut_off_database_is_refused(rig: SqliteRig) -> None:
         await opened(rig)
 
 
-async def test_a_marker_that_is_none_is_refused(rig: SqliteRig) -> None:
+@pytest.mark.parametrize("change", [(b"0 ", b"7 "), (b"\n", b""), (b" ", b""), (b"0", b"x")])
+async def test_a_marker_that_is_none_is_refused(rig: SqliteRig, change: tuple[bytes, bytes]) -> None:
     await fill(rig)
-    rig.marker.write_bytes(b"7 7\n")
+    note(rig.marker, Cursor(1, 40))
+    rig.marker.write_bytes(rig.marker.read_bytes().replace(*change, 1))
     with pytest.raises(Damaged) as caught:
         await opened(rig)
     assert str(rig.marker) in caught.value.detail + caught.value.hint

@@ -30,4 +30,4 @@ class SqliteMachine(StoreMachine):
 TestMemoryMachine = MemoryMachine.TestCase
 TestMemoryMachine.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
 TestSqliteMachine = SqliteMachine.TestCase
-TestSqliteMachine.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)
+TestSqliteMachine.settings = settings(max_examples=20, stateful_step_count=20, deadline=None)

@@ -13,12 +13,12 @@ import pytest
 
 from intertie.model.codec import decode
 from intertie.model.errors import Conflict
-from intertie.model.records import Draft, Order, Record
-from intertie.model.storage import Batch, Committed, InUse, StorageError
+from intertie.model.records import Cursor, Draft, Order, Record
+from intertie.model.storage import Batch, Committed, InUse, LocalEntry, StorageError
 from intertie.store.sqlite import SqliteStore
 from intertie.testing.store_rigs import SqliteRig
 from intertie.testing.store_samples import at, draft, seal
-from intertie.testing.store_suite import StoreContract
+from intertie.testing.store_suite import StoreContract, reopened
 
 
 @pytest.fixture
@@ -85,6 +85,43 @@ async def test_a_batch_whose_caller_gave_up_while_it_waited_is_not_written(rig: 
     with pytest.raises(asyncio.CancelledError):
         await given_up
     await store.close()
+
+
+async def test_a_value_that_cannot_be_stored_undoes_its_own_batch_only(rig: SqliteRig) -> None:
+    """The failure comes when the batch's records are in the transaction already."""
+    store = rig.store()
+    await store.open(0)
+    bad = Batch(drafts=(draft("b"),), cursors={"lyon": Cursor(1, 1)}, local=(LocalEntry("s", "k", "\ud800"),))
+    outcomes = await asyncio.gather(
+        *(store.commit(batch, seal) for batch in (Batch(drafts=(draft("a"),)), bad, Batch(drafts=(draft("c"),)))),
+        return_exceptions=True,
+    )
+    assert [type(o) for o in outcomes] == [Committed, UnicodeEncodeError, Committed]
+    store, found = await reopened(rig, store)
+    await store.close()
+    assert [(r.id, r.order.seq) for r in found.records] == [("nantes.a", 1), ("nantes.c", 2)]
+    assert found.cursors == {}
+
+
+async def test_a_disk_that_fills_in_the_middle_of_a_batch(rig: SqliteRig) -> None:
+    """More than SQLite holds back in memory: it writes, and fails, long before the commit."""
+    store = rig.store()
+    await store.open(0)
+    large = Batch(drafts=tuple(draft(f"n{n}", "x" * 4000) for n in range(1500)))
+    with rig.full():
+        outcomes = await asyncio.gather(
+            *(
+                store.commit(batch, seal)
+                for batch in (Batch(drafts=(draft("a"),)), large, Batch(drafts=(draft("c"),)))
+            ),
+            return_exceptions=True,
+        )
+    assert [type(o) for o in outcomes] == [StorageError] * 3
+    done = await store.commit(Batch(drafts=(draft("b"),)), seal)
+    assert done.written[0].order == at(1)
+    store, found = await reopened(rig, store)
+    await store.close()
+    assert [r.id for r in found.records] == ["nantes.b"]
 
 
 async def test_closing_writes_what_waits(rig: SqliteRig) -> None:

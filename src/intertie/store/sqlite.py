@@ -251,8 +251,7 @@ class SqliteStore:
         return last
 
     def _close(self) -> None:
-        while self._waiting:
-            self._write_waiting()
+        """Comes after all that waits: each batch has had a turn of the thread of its own."""
         self._disconnect()
         self._files.close()
 
