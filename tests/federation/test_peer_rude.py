@@ -124,6 +124,15 @@ async def test_who_stays_idle_is_cut(hasty: tuple[Site, Site]) -> None:
     assert await stranger.rest() == b""
 
 
+async def test_a_stranger_has_no_time_to_waste(tmp_path: Path) -> None:
+    """Not even what a peer may take for its head, and then for its body."""
+    async with pair(tmp_path, limits=Limits(join=0.2)) as (_, lyon):
+        wire = await raw(lyon, join_context())
+        wire.writer.write(post(b"x" * 100)[:-50])
+        assert await wire.rest() == b""
+        assert lyon.heard == []
+
+
 async def test_who_does_not_take_the_reply_is_cut(hasty: tuple[Site, Site]) -> None:
     lyon = hasty[1]
 

@@ -56,12 +56,16 @@ BAD_CERTIFICATE = (
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """The public half: what a peer pins."""
+    """The public half: what a peer pins.
+
+    The same when name and key are: one key has many certificates, since its signature over itself can be
+    written in more than one way by anybody.
+    """
 
     name: str
-    der: bytes = field(repr=False)
+    der: bytes = field(repr=False, compare=False)
     fingerprint: str
-    public_key: ec.EllipticCurvePublicKey = field(repr=False)
+    public_key: ec.EllipticCurvePublicKey = field(repr=False, compare=False)
 
     @property
     def point(self) -> bytes:
