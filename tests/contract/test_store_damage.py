@@ -111,6 +111,32 @@ async def test_a_changed_value_is_named(rig: SqliteRig, table: str, change: str)
     assert "move it" in caught.value.hint
 
 
+@pytest.mark.parametrize("table", ["records", "cursors", "local"])
+async def test_a_missing_row_is_noticed(rig: SqliteRig, table: str) -> None:
+    await fill(rig)
+    with sqlite3.connect(rig.path) as connection:
+        connection.execute(f"DELETE FROM {table} WHERE rowid = (SELECT max(rowid) FROM {table})")
+    connection.close()
+    with pytest.raises(Damaged, match="rows are missing"):
+        await opened(rig)
+
+
+async def test_a_row_of_the_past_is_noticed(rig: SqliteRig) -> None:
+    """Whole and with its checksum, as when the disk lost the write of one page."""
+    await fill(rig)
+    with sqlite3.connect(rig.path) as connection:
+        old = connection.execute("SELECT * FROM records WHERE id = 'nantes.n3'").fetchone()
+    store = rig.store()
+    await store.open(0)
+    await store.commit(Batch(drafts=(draft("n3", "new", base=at(4)),)), seal)
+    await store.close()
+    with sqlite3.connect(rig.path) as connection:
+        connection.execute(f"REPLACE INTO records VALUES ({', '.join('?' * len(old))})", old)
+    connection.close()
+    with pytest.raises(Damaged, match="old ones have come back"):
+        await opened(rig)
+
+
 async def test_a_damaged_store_stays_as_it_is_and_a_new_one_goes_on_above_it(rig: SqliteRig) -> None:
     before = await fill(rig)
     flip(rig.path, rig.path.read_bytes().index(b'"home":"lyon"'))
@@ -260,6 +286,31 @@ async def test_no_flipped_bit_in_the_log_passes_unnoticed(rig: SqliteRig) -> Non
             assert found.incarnation == 2
     assert refused > 100
     assert behind > 0
+
+
+async def test_an_older_database_beside_a_newer_log_is_refused(rig: SqliteRig) -> None:
+    """A backup was put back over the database, and the log of the crashed process was left lying there."""
+    store = rig.store()
+    await store.open(0)
+    await store.commit(Batch(drafts=tuple(draft(f"n{n}") for n in range(40))), seal)
+    await store.close()
+    backup = rig.backup()
+    store = rig.store()
+    await store.open(0)
+    await store.commit(Batch(drafts=tuple(draft(f"n{n}", "new", base=at(n + 1)) for n in range(20))), seal)
+    store, _ = await reopened(rig, store)
+    await store.commit(Batch(drafts=(draft("n39", "last", base=at(40)),)), seal)
+    await rig.crash(store)
+    rig.put_back(backup)
+    with pytest.raises(Damaged):
+        await opened(rig)
+
+
+async def test_a_log_without_its_database_is_a_lost_store(rig: SqliteRig) -> None:
+    await crashed(rig)
+    rig.lose()
+    found = await opened(rig)
+    assert (found.fresh, found.records, found.incarnation, found.behind) == (True, (), 2, Cursor(1, 5))
 
 
 def test_an_unused_log_is_no_damage(tmp_path: Path) -> None:

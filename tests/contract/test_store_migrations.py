@@ -156,6 +156,7 @@ def test_a_migration_alters_the_table_and_sums_its_rows_again(old: Connection) -
             ("ü", "line\nline", "none"),
         ]
         assert not schema.bring_up(old, (add_note,), 2)
+        schema.check_total(old)
 
 
 def test_a_migration_that_fails_leaves_the_old_version(old: Connection) -> None:

@@ -5,26 +5,28 @@ Replacing is deleting and inserting: every database spells "insert or update" it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from typing import TypeVar, cast
 
-from sqlalchemy import Connection, Table, bindparam, delete, insert, select, tuple_, update
+from sqlalchemy import Connection, Table, and_, bindparam, delete, insert, select, tuple_, update
 
 from intertie.model.errors import IntertieError
 from intertie.model.records import Cursor, Order, Record
-from intertie.model.storage import Batch, Damaged, LocalEntry
+from intertie.model.storage import Batch, Damaged
 from intertie.store import schema
 from intertie.store.rules import Settled, Standing, advanced
 
 Decode = Callable[[bytes, bytes], Record]
 Value = str | int | bytes
+T = TypeVar("T")
 READ = "read"
 ACKED = "acked"
 _CHUNK = 500
 """Ids in one statement; SQLite takes 32,766 parameters, PostgreSQL 65,535."""
 
-_delete_record = delete(schema.records).where(schema.records.c.id == bindparam("old_id"))
+_of_ids = schema.records.c.id.in_(bindparam("ids", expanding=True))
 _standing = select(
     schema.records.c.id,
     schema.records.c.epoch,
@@ -32,7 +34,24 @@ _standing = select(
     schema.records.c.incarnation,
     schema.records.c.seq,
     schema.records.c.digest,
-).where(schema.records.c.id.in_(bindparam("ids", expanding=True)))
+).where(_of_ids)
+_delete_records = delete(schema.records).where(_of_ids).returning(schema.records.c.checksum)
+_of_peers = and_(
+    schema.cursors.c.direction == bindparam("direction"),
+    schema.cursors.c.peer.in_(bindparam("peers", expanding=True)),
+)
+_cursors = select(schema.cursors.c.peer, schema.cursors.c.incarnation, schema.cursors.c.seq).where(_of_peers)
+_delete_cursors = delete(schema.cursors).where(_of_peers).returning(schema.cursors.c.checksum)
+_of_keys = tuple_(schema.local.c.space, schema.local.c.key).in_(bindparam("keys", expanding=True))
+_delete_local = delete(schema.local).where(_of_keys).returning(schema.local.c.checksum)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The site's own row: the last place given, and the total of the checksums."""
+
+    last: Cursor
+    total: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +65,24 @@ class Loaded:
 # ── The site's own row ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def make_site(connection: Connection, name: str, last: Cursor) -> None:
-    connection.execute(insert(schema.site).values(_summed(schema.site, (name, last.incarnation, last.seq))))
+def make_head(connection: Connection, name: str) -> None:
+    connection.execute(insert(schema.site).values(_head_row(name, Head(Cursor()))))
 
 
-def last_place(connection: Connection) -> Cursor:
-    """The last place given. Several agents on one database take turns at this row."""
-    row = connection.execute(select(schema.site.c.incarnation, schema.site.c.seq).with_for_update()).one()
-    return Cursor(row.incarnation, row.seq)
+def head(connection: Connection) -> Head:
+    """Several agents on one database take turns at this row."""
+    columns = schema.site.c
+    row = connection.execute(select(columns.incarnation, columns.seq, columns.total).with_for_update()).one()
+    return Head(Cursor(row.incarnation, row.seq), int.from_bytes(row.total, "big"))
 
 
-def set_place(connection: Connection, name: str, last: Cursor) -> None:
-    connection.execute(update(schema.site).values(_summed(schema.site, (name, last.incarnation, last.seq))))
+def set_head(connection: Connection, name: str, head: Head) -> None:
+    connection.execute(update(schema.site).values(_head_row(name, head)))
+
+
+def _head_row(name: str, head: Head) -> dict[str, Value]:
+    total = head.total.to_bytes(schema.TOTAL, "big")
+    return _summed(schema.site, (name, head.last.incarnation, head.last.seq, total))
 
 
 # ── Writing ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -66,25 +91,46 @@ def set_place(connection: Connection, name: str, last: Cursor) -> None:
 def standing(connection: Connection, ids: Iterable[str]) -> dict[str, Standing]:
     """What stands of `ids`; absent ones are left out."""
     found: dict[str, Standing] = {}
-    remaining = iter(ids)
-    while chunk := list(islice(remaining, _CHUNK)):
+    for chunk in _chunks(ids):
         for row in connection.execute(_standing, {"ids": chunk}):
             found[row.id] = Standing(Order(row.epoch, row.adopter, row.incarnation, row.seq), row.digest)
     return found
 
 
-def write(connection: Connection, batch: Batch, settled: Settled) -> None:
-    if settled.gone:
-        connection.execute(_delete_record, [{"old_id": id} for id in settled.gone])
+def write(connection: Connection, batch: Batch, settled: Settled, before: Head) -> Head:
+    """Writes what was settled; the head that is then to be set."""
+    leave: list[bytes] = []
+    come: list[bytes] = []
+    for chunk in _chunks(settled.gone):
+        leave += connection.scalars(_delete_records, {"ids": chunk})
     if settled.puts:
-        rows = [_record_row(record) for record in settled.puts.values()]
-        connection.execute(insert(schema.records), rows)
-    if batch.cursors:
-        _write_cursors(connection, READ, _advanced(connection, batch.cursors))
-    if batch.acked:
-        _write_cursors(connection, ACKED, batch.acked)
+        come += _insert(connection, schema.records, [_record_row(r) for r in settled.puts.values()])
+    for direction, told in ((READ, batch.cursors), (ACKED, batch.acked)):
+        if told:
+            now = _advanced(connection, told) if direction == READ else told
+            leave += connection.scalars(_delete_cursors, {"direction": direction, "peers": list(now)})
+            rows = [(direction, p, c.incarnation, c.seq) for p, c in now.items() if c is not None]
+            come += _insert(connection, schema.cursors, [_summed(schema.cursors, row) for row in rows])
     if batch.local:
-        _write_local(connection, batch.local)
+        latest = {(e.space, e.key): e.value for e in batch.local}
+        for pairs in _chunks(latest):
+            leave += connection.scalars(_delete_local, {"keys": pairs})
+        rows_of_local = [_summed(schema.local, (*at, value)) for at, value in latest.items() if value is not None]
+        come += _insert(connection, schema.local, rows_of_local)
+    return Head(settled.last, (before.total + schema.total(come) - schema.total(leave)) % schema.MODULUS)
+
+
+def _insert(connection: Connection, table: Table, rows: list[dict[str, Value]]) -> list[bytes]:
+    """The checksums that came in."""
+    if rows:
+        connection.execute(insert(table), rows)
+    return [cast(bytes, row["checksum"]) for row in rows]
+
+
+def _chunks(values: Iterable[T]) -> Iterator[list[T]]:
+    remaining = iter(values)
+    while chunk := list(islice(remaining, _CHUNK)):
+        yield chunk
 
 
 def _record_row(record: Record) -> dict[str, Value]:
@@ -108,28 +154,9 @@ def _record_row(record: Record) -> dict[str, Value]:
 
 
 def _advanced(connection: Connection, told: Mapping[str, Cursor | None]) -> dict[str, Cursor | None]:
-    table = schema.cursors
-    query = select(table.c.peer, table.c.incarnation, table.c.seq)
-    query = query.where(table.c.direction == READ, table.c.peer.in_(list(told)))
-    held = {row.peer: Cursor(row.incarnation, row.seq) for row in connection.execute(query)}
+    found = connection.execute(_cursors, {"direction": READ, "peers": list(told)})
+    held = {row.peer: Cursor(row.incarnation, row.seq) for row in found}
     return {p: None if new is None else advanced(held.get(p), new) for p, new in told.items()}
-
-
-def _write_cursors(connection: Connection, direction: str, told: Mapping[str, Cursor | None]) -> None:
-    table = schema.cursors
-    connection.execute(delete(table).where(table.c.direction == direction, table.c.peer.in_(list(told))))
-    rows = [_summed(table, (direction, p, c.incarnation, c.seq)) for p, c in told.items() if c is not None]
-    if rows:
-        connection.execute(insert(table), rows)
-
-
-def _write_local(connection: Connection, entries: tuple[LocalEntry, ...]) -> None:
-    table = schema.local
-    latest = {(e.space, e.key): e.value for e in entries}
-    connection.execute(delete(table).where(tuple_(table.c.space, table.c.key).in_(list(latest))))
-    rows = [_summed(table, (space, key, value)) for (space, key), value in latest.items() if value is not None]
-    if rows:
-        connection.execute(insert(table), rows)
 
 
 def _summed(table: Table, values: tuple[Value, ...]) -> dict[str, Value]:
@@ -145,9 +172,10 @@ def load(connection: Connection, site: str, decode: Decode) -> tuple[Loaded, Cur
     owners = schema.checked(connection, schema.site)
     if len(owners) != 1:
         raise Damaged(f"its table site has {len(owners)} rows in place of one")
-    name, incarnation, seq = owners[0]
+    name, incarnation, seq, _ = owners[0]
     if name != site:
         raise Damaged(f"it is the store of site {name}, not of {site}")
+    schema.check_total(connection)
     by_direction: dict[str, dict[str, Cursor]] = {READ: {}, ACKED: {}}
     for direction, peer, its_incarnation, its_seq in schema.checked(connection, schema.cursors):
         by_direction[direction][peer] = Cursor(its_incarnation, its_seq)

@@ -1,7 +1,9 @@
 """The tables, and the way from every earlier version of them (docs/decisions/0002-store-migrations.md).
 
 Plain SQL types only, so that the same tables serve SQLite and PostgreSQL. Each row carries a checksum over all its
-other columns: databases notice a broken page by its structure, not a flipped bit within a value.
+other columns: databases notice a broken page by its structure, not a flipped bit within a value. The total of all
+checksums, kept in the table `site`, tells of rows that are whole but do not belong here: an old page that came back
+because a write was lost, or a database and a log that are not of the same time.
 
 To change the schema: alter the tables below (new columns go last), raise VERSION, append to MIGRATIONS the function
 that brings a database of the version before to the new one, and keep a dump of the new version as
@@ -10,7 +12,7 @@ that brings a database of the version before to the new one, and keep a dump of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -44,9 +46,10 @@ site = Table(
     Column("name", Text, primary_key=True),
     Column("incarnation", BigInteger, nullable=False),
     Column("seq", BigInteger, nullable=False),
+    Column("total", LargeBinary, nullable=False),
     Column("checksum", LargeBinary, nullable=False),
 )
-"""One row: whose store this is, and the last place in the order that was given."""
+"""One row: whose store this is, the last place in the order that was given, and the total of the other tables."""
 
 records = Table(
     "records",
@@ -118,6 +121,32 @@ def checked(connection: Connection, table: Table) -> list[tuple[Any, ...]]:
     return rows
 
 
+TOTAL = 16
+"""Octets of the total: the sum of the checksums, as whole numbers, without what overflows."""
+MODULUS: int = 2 ** (8 * TOTAL)
+
+
+def total(checksums: Iterable[bytes]) -> int:
+    return sum(int.from_bytes(one, "big") for one in checksums) % MODULUS
+
+
+def check_total(connection: Connection, of: MetaData = metadata) -> None:
+    """Damaged if rows are missing, or there that were replaced or deleted."""
+    if _total_kept(connection, of) != _total_found(connection, of):
+        raise Damaged("rows are missing from it, or old ones have come back: parts of it are of different times")
+
+
+def _total_kept(connection: Connection, of: MetaData) -> int:
+    kept: bytes = connection.scalars(select(of.tables[site.name].c.total)).one()
+    return int.from_bytes(kept, "big")
+
+
+def _total_found(connection: Connection, of: MetaData) -> int:
+    """The table `site` is not in it: it holds the total."""
+    tables = [t for t in of.tables.values() if "checksum" in t.columns and t.name != site.name]
+    return total(one for table in tables for one in connection.scalars(select(table.c.checksum)))
+
+
 def sum_again(connection: Connection, name: str) -> None:
     """For migrations: the table's rows have changed, and are right as they are now."""
     table = Table(name, MetaData(), autoload_with=connection)
@@ -150,17 +179,31 @@ def bring_up(connection: Connection, migrations: Sequence[Migration] = MIGRATION
         _check_everything(connection)
         for migrate in migrations[found - 1 : version - 1]:
             migrate(connection)
+        _sum_total(connection)
         connection.execute(update(schema_version).values(version=version))
     return False
 
 
 def _check_everything(connection: Connection) -> None:
     """Before a migration sums rows again, and would pass what was damaged for what was written."""
-    found = MetaData()
-    found.reflect(connection)
+    found = _reflected(connection)
     for table in found.tables.values():
         if "checksum" in table.columns:
             checked(connection, table)
+    check_total(connection, found)
+
+
+def _sum_total(connection: Connection) -> None:
+    """After migrations, which need not know of the total."""
+    now = _total_found(connection, _reflected(connection)).to_bytes(TOTAL, "big")
+    connection.execute(update(site).values(total=now))
+    sum_again(connection, site.name)
+
+
+def _reflected(connection: Connection) -> MetaData:
+    found = MetaData()
+    found.reflect(connection)
+    return found
 
 
 def _version(connection: Connection) -> int | None:

@@ -23,7 +23,7 @@ import sqlite3
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -176,7 +176,7 @@ class SqliteStore:
     def _take_up(self, connection: Connection, at_least: int, reached: Cursor | None) -> Snapshot:
         fresh = schema.bring_up(connection)
         if fresh:
-            rows.make_site(connection, self._site, Cursor(0, 0))
+            rows.make_head(connection, self._site)
         else:
             _check_structure(connection)
         loaded, last = rows.load(connection, self._site, self._decode)
@@ -186,7 +186,8 @@ class SqliteStore:
             # Above everything that the lost or newer copy can have written, whatever part of it is known.
             incarnation = max(incarnation, reached.incarnation if reached else 0) + 1
         if incarnation > last.incarnation:
-            rows.set_place(connection, self._site, Cursor(incarnation, last.seq))
+            raised = replace(rows.head(connection), last=Cursor(incarnation, last.seq))
+            rows.set_head(connection, self._site, raised)
         return Snapshot(
             records=loaded.records,
             cursors=loaded.cursors,
@@ -225,30 +226,29 @@ class SqliteStore:
         try:
             connection = self._connect()
             with connection.begin():
-                before = last = rows.last_place(connection)
+                before = head = rows.head(connection)
                 for waiting in group:
-                    last = self._attempt(connection, waiting, last)
-                if last != before:
-                    rows.set_place(connection, self._site, last)
+                    head = self._attempt(connection, waiting, head)
+                if head != before:
+                    rows.set_head(connection, self._site, head)
         except DBAPIError as error:
             for waiting in group:
                 waiting.error = self._explained(error)
             if self._connection is not None and self._connection.in_transaction():
                 self._disconnect()  # it could not even be rolled back
         else:
-            self._marker.write(last)
+            self._marker.write(head.last)
         for waiting in group:
             waiting.resolve()
 
-    def _attempt(self, connection: Connection, waiting: _Waiting, last: Cursor) -> Cursor:
-        """The last place given after this batch."""
+    def _attempt(self, connection: Connection, waiting: _Waiting, head: rows.Head) -> rows.Head:
+        """The head after this batch; as it was, if the batch cannot be written."""
         with _Savepoint(connection, waiting):
             held = rows.standing(connection, touched(waiting.batch))
-            settled = settle(waiting.batch, held, last, self._site, waiting.seal)
-            rows.write(connection, waiting.batch, settled)
+            settled = settle(waiting.batch, held, head.last, self._site, waiting.seal)
+            head = rows.write(connection, waiting.batch, settled, head)
             waiting.outcome = settled.committed
-            last = settled.last
-        return last
+        return head
 
     def _close(self) -> None:
         """Comes after all that waits: each batch has had a turn of the thread of its own."""
