@@ -34,9 +34,9 @@ from intertie.drivers.transport import vxlan_router as router
 from intertie.drivers.transport import vxlan_rules as rules
 from intertie.drivers.transport.vxlan_kernel import Device, Entry
 from intertie.drivers.transport.vxlan_router import Port
-from intertie.drivers.transport.vxlan_sight import Sight, Tables, places, routed, segment_of, tables_of, vnis
+from intertie.drivers.transport.vxlan_sight import Sight, Tables, owner, places, routed, segment_of, tables_of, vnis
 from intertie.model.bodies import Address, TransportFacts, VpnKind
-from intertie.model.errors import Conflict, Refused
+from intertie.model.errors import Conflict, NotFound, Refused
 from intertie.model.items import Interface, Item, Key, Segment, key
 
 
@@ -95,11 +95,16 @@ class VxlanTransport:
     async def ensure(self, item: Item) -> None:
         """Make the segment so. NotFound without its bridge; Conflict if the VNI is another's here."""
         segment = _segment(item)
-        await self._ensure_filter(segment)
-        if segment.kind is VpnKind.L2:
-            await self._namespaces.netlink(self._home, lambda nl: _ensure_l2(nl, self.site, segment))
-        else:
-            await self._ensure_l3(segment)
+        first = await self._ensure_filter(segment)
+        try:
+            if segment.kind is VpnKind.L2:
+                await self._namespaces.netlink(self._home, lambda nl: _ensure_l2(nl, self.site, segment))
+            else:
+                await self._ensure_l3(segment)
+        except (Conflict, NotFound):
+            if first:  # whoever has the VNI gets his packets back
+                await self._namespaces.run(self._home, lambda: self._remove_filter(segment))
+            raise
 
     async def remove(self, item: Item) -> None:
         """Take the segment away: first its device, so that nothing is let in on the way. The last segment of a
@@ -168,11 +173,17 @@ class VxlanTransport:
     async def _tables(self) -> Tables:
         return await self._namespaces.run(self._home, lambda: nft.read(names.PREFIX))
 
-    async def _ensure_filter(self, segment: Segment) -> None:
+    async def _ensure_filter(self, segment: Segment) -> bool:
+        """Whether there was none before. Conflict if the VNI is another's here, as far as that can be seen."""
         want = rules.tables(self.site, segment)
         have = tables_of(await self._tables(), segment.vni)
+        name = names.device_name(segment.vni)
+        device = await self._namespaces.netlink(self._home, lambda nl: kernel.devices(nl).get(name))
+        if other := owner(self.site, segment, Sight(device=device, tables=have)):
+            raise Conflict(f"VNI {segment.vni} is used on this machine by {other}")
         if have != want:
             await self._namespaces.run(self._home, lambda: nft.replace(want))
+        return not have
 
     def _remove_device(self, nl: IPRoute, segment: Segment) -> None:
         device = kernel.devices(nl).get(names.device_name(segment.vni))
@@ -216,8 +227,9 @@ def _fit_router(nl: IPRoute, lan: Port, gateways: Collection[Interface], want: D
 def _send_in(nl: IPRoute, want: Device, where: Path) -> None:
     """Make the device where its underlay is, unless a crash left it there, and move it into the router."""
     have = kernel.devices(nl).get(want.name)
-    if have is not None and (kernel.unchangeable(have, want) or have.alias not in ("", want.alias)):
-        raise Conflict(f"device {want.name} is already used on this machine")
+    if have is not None and kernel.unchangeable(have, want):
+        kernel.remove(nl, have.name)
+        have = None
     index = have.index if have is not None else kernel.create(nl, want)
     with where.open() as there:
         nl.link("set", index=index, net_ns_fd=there.fileno())

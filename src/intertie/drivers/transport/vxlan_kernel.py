@@ -19,7 +19,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from intertie.drivers.transport.vxlan_names import alias_of, alias_text, device_name
 from intertie.model.bodies import Address, Endpoint, VpnKind
 from intertie.model.errors import Conflict, NotFound
-from intertie.model.items import Segment
+from intertie.model.items import Remote, Segment
 
 ANYBODY = "00:00:00:00:00:00"
 """The entry for broadcast, multicast and unknown destinations: one copy to each of its endpoints."""
@@ -78,11 +78,16 @@ def wanted_device(site: str, segment: Segment, bridge_mtu: int = ETHERNET_MTU) -
     )
 
 
+def reachable(segment: Segment, remote: Remote) -> list[Endpoint]:
+    """The remote's endpoints of the segment's own IP version: a VXLAN device speaks one."""
+    return [e for e in remote.endpoints if e.address.version == segment.local.address.version]
+
+
 def wanted_entries(segment: Segment) -> frozenset[Entry]:
     """L2: everybody hears what is for everybody. The remotes' own MACs are fixed, so that probes find them."""
     found: set[Entry] = set()
     macs: set[str] = set()
-    for endpoint in (e for remote in segment.remotes for e in remote.endpoints):
+    for endpoint in (e for remote in segment.remotes for e in reachable(segment, remote)):
         if segment.kind is VpnKind.L2:
             found.add(Entry(ANYBODY, endpoint.address, endpoint.port))
         if endpoint.mac and endpoint.mac not in macs:

@@ -123,13 +123,15 @@ def wanted_routes(segment: Segment) -> frozenset[Route]:
     return frozenset(
         Route(prefix, via(mac), sources.get(prefix.version))
         for remote in segment.remotes
-        for mac in [e.mac for e in remote.endpoints if e.mac][:1]
+        for mac in [e.mac for e in kernel.reachable(segment, remote) if e.mac][:1]
         for prefix in remote.prefixes
     )
 
 
 def wanted_neighbours(segment: Segment) -> frozenset[Neighbour]:
-    return frozenset(Neighbour(via(e.mac), e.mac) for r in segment.remotes for e in r.endpoints if e.mac)
+    return frozenset(
+        Neighbour(via(e.mac), e.mac) for r in segment.remotes for e in kernel.reachable(segment, r) if e.mac
+    )
 
 
 def wanted_ports(site: str, segment: Segment, mtu: int) -> tuple[Port, Port]:

@@ -42,7 +42,7 @@ def replaces(have: Segment, want: Segment) -> str | None:
     """Why going from one to the other loses packets: the device has to be made anew. None: edited in place."""
     if key(have) != key(want):
         return None
-    a, b = kernel.wanted_device("", have), kernel.wanted_device("", want)
+    a, b = kernel.wanted_device("-", have), kernel.wanted_device("-", want)
     reason = kernel.unchangeable(a, b)
     return f"the VXLAN device is replaced: {reason}" if reason else None
 
@@ -82,6 +82,20 @@ def segment_of(site: str, sight: Sight) -> Segment | None:
     if alias is None or alias.site != site or sight.device is None or sight.device.local is None:
         return None
     return _bare(alias, sight, sight.device.local)
+
+
+def owner(site: str, segment: Segment, sight: Sight) -> str:
+    """Whose the segment's VNI is on this machine, in words; "" if it is free or this segment's own."""
+    told = next((names.parse_facts(t) for t in sight.tables if t.family is Family.INET), None)
+    if told is not None:
+        return "" if (told[0], key(told[1])) == (site, key(segment)) else f"Vpn {told[1].vpn} of site {told[0]}"
+    if sight.device is None:
+        return ""
+    alias = names.parse_alias(sight.device.alias)
+    if alias is None:
+        return "somebody else's device"
+    mine = (alias.site, alias.vpn, alias.network) == (site, segment.vpn, segment.network)
+    return "" if mine else f"Vpn {alias.vpn} of site {alias.site}"
 
 
 def _agree(alias: names.Alias | None, told: Segment) -> bool:
