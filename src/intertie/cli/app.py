@@ -1,0 +1,155 @@
+"""The command line as a whole: the tree of commands, and where every failure becomes words and an exit code.
+
+Only the branch of the tree that the words name is loaded and built; help, completion and words that name none get the
+whole of it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from intertie import __version__
+from intertie.cli.problem import Exit, Problem, usage
+from intertie.cli.session import DIR, LOCAL, OUTPUT, PROJECT, TOKEN, URL, Given, Session, command
+from intertie.cli.start import call, load
+
+COMPLETE = "_INTERTIE_COMPLETE"
+"""Set by the shell when it asks what may follow."""
+
+BRANCHES = {
+    "status": "intertie.cli.overview:app",
+    "vpn": "intertie.cli.vpns:app",
+    "site": "intertie.cli.sites:app",
+    "network": "intertie.cli.networks:app",
+    "host": "intertie.cli.networks:host_app",
+    "token": "intertie.cli.tokens:app",
+    "events": "intertie.cli.overview:app",
+    "init": "intertie.cli.start:app",
+    "agent": "intertie.cli.start:agent_app",
+    "demo": "intertie.cli.start:app",
+    "version": "intertie.cli.app:own",
+    "completion": "intertie.cli.app:own",
+}
+"""The first word of a command → where it is defined. Groups of verbs are nouns, the others stand at the root."""
+
+VERBS = ("status", "events", "init", "demo", "version", "completion")
+
+own = typer.Typer()
+
+
+class Shell(StrEnum):
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
+
+
+def root(
+    context: typer.Context,
+    url: URL = None,
+    token: TOKEN = None,
+    dir: DIR = None,
+    project: PROJECT = None,
+    output: OUTPUT = None,
+) -> None:
+    """Many independent clouds, one network."""
+    context.obj = Given(url=url, token=token, dir=dir, project=project, output=output)
+
+
+@command(own, "version", shared=LOCAL)
+def version(session: Session) -> None:
+    """The version of this program."""
+    if session.screen.is_json:
+        session.screen.document({"version": __version__})
+    else:
+        session.screen.line(f"intertie {__version__}")
+
+
+@command(own, "completion", shared=())
+def completion(session: Session, shell: Annotated[Shell, typer.Argument(help="Of this shell.")]) -> None:
+    """A script for a shell, to complete words: eval "$(intertie completion bash)"."""
+    script = "typer.completion:get_completion_script"
+    session.screen.line(str(call(script, prog_name="intertie", complete_var=COMPLETE, shell=shell.value)))
+
+
+def tree(argv: Sequence[str]) -> typer.Typer:
+    """The commands, as far as `argv` needs them."""
+    app = typer.Typer(
+        name="intertie",
+        no_args_is_help=True,
+        # Typer's own options for completion would stand first in every help text; `completion` does without them.
+        add_completion=COMPLETE in os.environ,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(root)
+    word = first_word(argv)
+    wanted = [word] if word in BRANCHES else list(BRANCHES)
+    for target in dict.fromkeys(BRANCHES[each] for each in wanted):
+        branch = load(target)
+        assert isinstance(branch, typer.Typer)
+        nouns = [each for each in wanted if BRANCHES[each] == target and each not in VERBS]
+        app.add_typer(branch, name=nouns[0] if nouns else None)
+    return app
+
+
+def first_word(argv: Sequence[str]) -> str:
+    """The first word that is neither an option of the root nor its value; "" for none."""
+    words: Iterator[str] = iter(argv)
+    for word in words:
+        if word in ("-h", "--help"):
+            return ""
+        if not word.startswith("-"):
+            return word
+        if word == "-o" or (word.startswith("--") and "=" not in word):
+            next(words, "")
+    return ""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command; its exit code. Failures are told on stderr, as JSON if the command was asked for JSON."""
+    try:
+        code = tree(argv)(list(argv), prog_name="intertie", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else Exit.OK
+    except Problem as problem:
+        return _tell(problem, argv)
+    except typer.TyperException as error:
+        return _misunderstood(error, argv)
+    except typer.Abort:
+        return Exit.FAILED
+    except BrokenPipeError:
+        # Whoever read has what it wanted. What is still buffered goes nowhere, without another complaint.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.FAILED
+
+
+def _misunderstood(error: typer.TyperException, argv: Sequence[str]) -> int:
+    context = getattr(error, "ctx", None)
+    if context is None:
+        return _tell(usage(error.format_message()), argv)
+    if not argv or type(error).__name__ == "NoArgsIsHelpError":
+        print(error.format_message(), file=sys.stderr)
+        return Exit.USAGE
+    words = " ".join(error.format_message().split())
+    return _tell(usage(words, f"{context.command_path} --help"), argv)
+
+
+def _tell(problem: Problem, argv: Sequence[str]) -> int:
+    print(problem.json() if wants_json(argv) else problem.text(), file=sys.stderr)
+    return problem.exit
+
+
+def wants_json(argv: Sequence[str]) -> bool:
+    """Whether -o json stands among the words, which may be beyond understanding otherwise."""
+    pairs = zip(argv, [*argv[1:], ""], strict=True)
+    return any(
+        (word in ("-o", "--output") and value == "json") or word in ("-ojson", "--output=json")
+        for word, value in pairs
+    )

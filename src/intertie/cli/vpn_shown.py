@@ -1,0 +1,137 @@
+"""Vpns, plans and verifications as text."""
+
+from __future__ import annotations
+
+from intertie.cli.body import Body
+from intertie.cli.screen import Screen
+from intertie.cli.shown import age, milliseconds, moment, number, percent, ranges, reason, yes
+from intertie.cli.table import Table, columns
+
+LIST = columns("NAME", "KIND", "TRANSPORT", "PHASE", "HOME", "MEMBERS", "REASON…")
+MEMBERS = columns("SITE", "NETWORK", "ANSWER", "HEALTH", ">RTT", ">LOSS", ">PORTS", "PROBED", "RANGES…")
+PAIRS = columns("BETWEEN", "AND", "HEALTH", ">RTT", ">LOSS", "PROBED")
+VERIFIED = columns("FROM", "TO", ">RTT", ">MTU", "OK", "BROKEN AT", "HINT…")
+
+
+def vpn_list(items: list[Body]) -> Table:
+    rows = [
+        (
+            each.text("name"),
+            each.text("kind"),
+            each.text("transport"),
+            each.text("phase"),
+            each.text("owner"),
+            ",".join(member.text("site") for member in each.parts("members")),
+            each.text("reason"),
+        )
+        for each in items
+    ]
+    return Table(LIST, rows, "no Vpns; make one: intertie vpn create NAME --kind l2 -a SITE:NETWORK -a SITE")
+
+
+def show_vpn(screen: Screen, vpn: Body) -> None:
+    """All that is known: the facts, each member's word, what packets said, and what would help."""
+    over = f" over {vpn.text('transport')}" if vpn.text("transport") else ""
+    screen.styled(f"{vpn.text('name')}  {vpn.text('kind')}{over}  ", vpn.text("phase"))
+    for name, value in _facts(vpn):
+        if value:
+            screen.line(f"  {name:<9} {value}")
+    screen.line()
+    screen.table(Table(MEMBERS, [_member(each) for each in vpn.parts("members")]))
+    for each in vpn.parts("members"):
+        why, hint = reason(each)
+        if why:
+            screen.line(f"  {each.text('site')}: {why}")
+        if hint:
+            screen.line(f"    hint: {hint}")
+    if pairs := vpn.parts("pairs"):
+        screen.line()
+        screen.table(Table(PAIRS, [_pair(each) for each in pairs]))
+
+
+def _facts(vpn: Body) -> list[tuple[str, str]]:
+    epoch = f", epoch {vpn.text('epoch')}" if vpn.count("epoch") else ""
+    label = f"{vpn.text('vni')}, route target {vpn.text('route_target')}, mtu {vpn.text('mtu')}"
+    pending = vpn.part("pending").text("waiting_for")
+    return [
+        ("id", vpn.text("id")),
+        ("home", f"{vpn.text('owner')}, version {'.'.join(vpn.texts('version'))}{epoch}"),
+        ("project", vpn.text("project")),
+        ("prefixes", ", ".join(vpn.texts("prefixes"))),
+        ("vni", label),
+        ("require", vpn.text("require")),
+        ("created", moment(vpn.text("created_at"))),
+        ("pending", f"a change waits for {pending}, the home" if pending else ""),
+        ("reason", vpn.text("reason")),
+    ]
+
+
+def _member(member: Body) -> tuple[str, ...]:
+    word = member.text("answer") + (" (leaving)" if member.flag("leaving") else "")
+    return (
+        member.text("site"),
+        member.text("network"),
+        word,
+        member.text("health"),
+        milliseconds(member.number("rtt_ms")),
+        percent(member.number("loss")),
+        number(member.count("ports_in_use")),
+        age(member.text("probed_at")),
+        ranges(member.parts("ranges")),
+    )
+
+
+def _pair(pair: Body) -> tuple[str, ...]:
+    return (
+        pair.text("from"),
+        pair.text("to"),
+        pair.text("health"),
+        milliseconds(pair.number("rtt_ms")),
+        percent(pair.number("loss")),
+        age(pair.text("probed_at")),
+    )
+
+
+def verified(body: Body) -> Table:
+    rows = [
+        (
+            _end(each.part("from")),
+            _end(each.part("to")),
+            milliseconds(each.number("rtt_ms")),
+            number(each.count("mtu")),
+            yes(each.flag("ok")),
+            each.text("broken_at"),
+            each.text("hint"),
+        )
+        for each in body.parts("pairs")
+    ]
+    return Table(VERIFIED, rows, "no pair to verify")
+
+
+def _end(end: Body) -> str:
+    """`nantes/web 10.20.0.2`, as far as it is known."""
+    place = "/".join(part for part in (end.text("site"), end.text("host")) if part)
+    return f"{place} {end.text('address')}".strip()
+
+
+def plan_lines(body: Body) -> list[str]:
+    """Like a diff: a mark, the site, what happens there."""
+    changes = body.parts("changes")
+    width = max((len(each.text("site")) for each in changes), default=0)
+    return [f"{each.text('op')} {each.text('site'):<{width}}  {_what(each)}".rstrip() for each in changes]
+
+
+def _what(change: Body) -> str:
+    text = change.text("text").removeprefix(f"{change.text('op')} ")
+    return text or change.text("what")
+
+
+def show_plan(screen: Screen, body: Body) -> None:
+    if screen.is_json:
+        screen.json(body)
+        return
+    if base := body.text("base_version"):
+        screen.note(f"on version {base}:")
+    for line in plan_lines(body):
+        screen.mark(line)
+    screen.note("no change" if not body.parts("changes") else "this is a plan: nothing was changed")
