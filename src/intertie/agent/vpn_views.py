@@ -1,0 +1,68 @@
+"""What the use cases of Vpns answer, beside the Vpn itself (`planning.status.VpnView`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from intertie.planning.status import VpnView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndView:
+    """One end of a verified pair."""
+
+    site: str
+    host: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedPair:
+    """What a pair of hosts (or, where there are none, of segments) said when it was asked just now."""
+
+    from_: EndView
+    to: EndView
+    rtt_ms: float | None
+    mtu: int
+    """Octets of the largest packet that was proved to cross in one piece; 0 if none."""
+    ok: bool
+    broken_at: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    ok: bool
+    pairs: tuple[VerifiedPair, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanChange:
+    site: str
+    op: str
+    what: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanView:
+    """What a change would do, at every member. `base_version` is the version it was planned on ("" for a new Vpn)."""
+
+    base_version: str
+    changes: tuple[PlanChange, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """A change that waits for the Vpn's home."""
+
+    proposal: str
+    waiting_for: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A Vpn after a change; `pending` if its home, another site, has not spoken yet."""
+
+    vpn: VpnView
+    pending: Pending | None = None
