@@ -19,6 +19,7 @@ import socket
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
 from intertie.drivers.cloud.linux_host import (
+    NO_MAC,
     Inside,
     host_names,
     look_inside,
@@ -38,7 +39,7 @@ from intertie.drivers.cloud.linux_network import (
 from intertie.drivers.linux import marks
 from intertie.drivers.linux.netns import Namespaces, Netns
 from intertie.drivers.linux.rtnl import HeldAddress, Link, Neighbour, Reader, link_news
-from intertie.drivers.linux.steps import AltNames, DelLink, Step, perform
+from intertie.drivers.linux.steps import AltNames, DelLink, SetLink, Step, perform
 from intertie.model.bodies import Address
 from intertie.model.errors import Refused
 from intertie.model.items import Host, Item, ItemKind, Key, Network, NetworkFacts, key
@@ -178,10 +179,18 @@ class LinuxCloud:
         ns = mark.ns if mark else await self._free_name(item)
         if inside is None:
             await self._spaces.create(ns)
-        sight = (port, inside) if port else None
-        script = render_host(self._site, item, ns, bridge, sight)
+        script = render_host(self._site, item, ns, bridge, (port, inside) if port else None)
+        if script and port is None and bridge.mac != NO_MAC and await self._lonely(bridge):
+            script = ((None, SetLink(name=bridge.name, mac=bridge.mac)), *script)
         if script:
             await perform(self._spaces, script)
+
+    async def _lonely(self, bridge: Link) -> bool:
+        """Whether it is somebody else's bridge without a port: one that made up its MAC, and would drop it with the
+        first port that comes and goes, unless told to keep it."""
+        if (network := parse_network(self._site, bridge)) and network.own:
+            return False
+        return not any(link.master == bridge.index for link in await self._spaces.run(None, _read_links))
 
     async def _free_name(self, item: Host) -> Netns:
         """The first name whose namespace is not there or empty: left by an agent that was killed at this place."""

@@ -32,6 +32,8 @@ HOST = "host"
 """First word of a host's mark, on its port."""
 
 RTPROT_RA = 9
+NO_MAC = "00:00:00:00:00:00"
+"""Of a bridge whose last port has left."""
 METRIC = 100
 """Of the first default route; further gateways of the version follow."""
 
@@ -125,10 +127,13 @@ def parse_host(port: Link, bridge: str, inside: Inside | None) -> Host | None:
     )
 
 
-def port_mtu(bridge: Link) -> int:
-    """What a new port may have without changing a bridge that is not ours, whose MTU follows its ports."""
+def port_settings(item: Host, site: str, bridge: Link) -> tuple[str, int]:
+    """(MAC, MTU) of a port. A bridge takes the lowest of its ports' MACs and MTUs for its own; for somebody else's
+    bridge ours are therefore the same as the bridge's, and for one of ours, which has both fixed, out of the way."""
     found = marks.read(bridge.alias, bridge.altnames)
-    return PORT_MTU if found and found[0] == OWN else bridge.mtu
+    if (found and found[0] == OWN) or bridge.mac == NO_MAC:
+        return "fe" + mac(site, item.id)[2:], PORT_MTU if found and found[0] == OWN else bridge.mtu
+    return bridge.mac, bridge.mtu
 
 
 def render_host(site: str, item: Host, ns: Netns, bridge: Link, sight: tuple[Link, Inside | None] | None) -> Script:
@@ -140,7 +145,7 @@ def render_host(site: str, item: Host, ns: Netns, bridge: Link, sight: tuple[Lin
     if port is None or inside is None:
         if port is not None:  # its other end went with a namespace that somebody removed
             script.append((None, DelLink(name=name)))
-        port, inside = _new(site, item, bridge)
+        port, inside = _new(item)
         script.append((None, _veth(site, item, ns, bridge)))
     master = bridge.name if port.master != bridge.index else None
     script += [(None, step) for step in _render_port(write_host_mark(item, ns), port, master)]
@@ -148,21 +153,20 @@ def render_host(site: str, item: Host, ns: Netns, bridge: Link, sight: tuple[Lin
     return tuple(script)
 
 
-def _new(site: str, item: Host, bridge: Link) -> tuple[Link, Inside]:
+def _new(item: Host) -> tuple[Link, Inside]:
     """A fresh pair, as the kernel makes it."""
-    port = Link(index=0, name=port_name(item.id), kind="veth", mtu=port_mtu(bridge))
-    return port, Inside(mtu=item.mtu, up=False)
+    return Link(index=0, name=port_name(item.id), kind="veth"), Inside(mtu=item.mtu, up=False)
 
 
 def _veth(site: str, item: Host, ns: Netns, bridge: Link) -> AddVeth:
-    inner = mac(site, item.id)
+    port_mac, port_mtu = port_settings(item, site, bridge)
     return AddVeth(
         name=port_name(item.id),
-        mac="fe" + inner[2:],  # a bridge takes the lowest MAC of its ports for its own: never ours
-        mtu=port_mtu(bridge),
+        mac=port_mac,
+        mtu=port_mtu,
         peer=INNER,
         peer_ns=ns,
-        peer_mac=inner,
+        peer_mac=mac(site, item.id),
         peer_mtu=item.mtu,
     )
 

@@ -106,7 +106,8 @@ class Pinger:
         try:
             sent = time.perf_counter()
             sock.sendto(echo_request(target.version, self._ident, self._seq, size), (str(target), 0))
-            message, arrived = await asyncio.wait_for(answer, timeout)
+            async with asyncio.timeout(timeout):  # not wait_for, which until 3.12 could swallow a cancellation
+                message, arrived = await answer
         except TimeoutError:
             return Echo(outcome=Outcome.TIMEOUT, target=target, size=size)
         except OSError as error:
