@@ -72,7 +72,10 @@ def version(session: Session) -> None:
 
 @command(own, "completion", shared=())
 def completion(session: Session, shell: Annotated[Shell, typer.Argument(help="Of this shell.")]) -> None:
-    """A script for a shell, to complete words: eval "$(intertie completion bash)"."""
+    """A script that teaches a shell to complete our words.
+
+    For example: eval "$(intertie completion bash)"
+    """
     script = "typer.completion:get_completion_script"
     session.screen.line(str(call(script, prog_name="intertie", complete_var=COMPLETE, shell=shell.value)))
 
@@ -148,8 +151,5 @@ def _tell(problem: Problem, argv: Sequence[str]) -> int:
 
 def wants_json(argv: Sequence[str]) -> bool:
     """Whether -o json stands among the words, which may be beyond understanding otherwise."""
-    pairs = zip(argv, [*argv[1:], ""], strict=True)
-    return any(
-        (word in ("-o", "--output") and value == "json") or word in ("-ojson", "--output=json")
-        for word, value in pairs
-    )
+    pairs = set(zip(argv, argv[1:], strict=False))
+    return bool({("-o", "json"), ("--output", "json")} & pairs or {"-ojson", "--output=json"} & set(argv))

@@ -16,7 +16,7 @@ app = typer.Typer()
 
 @command(app, "status")
 def status(session: Session) -> None:
-    """This site, its peers and Vpns, what is to be done, what fits nowhere."""
+    """This site, its peers and Vpns, and what is to be done."""
     client, screen = session.client, session.screen
     site = client.get("/v1/site").body
     known = client.items("/v1/peers")

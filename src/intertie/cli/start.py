@@ -91,7 +91,7 @@ def run(
     },
 )
 def demo(context: typer.Context) -> None:
-    """Three sites on this machine, joined; or reach into them: demo --help."""
+    """Three sites on this machine, joined."""
     mounted = load(DEMO)
     assert isinstance(mounted, typer.Typer)
     mounted.rich_markup_mode = None

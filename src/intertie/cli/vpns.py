@@ -106,7 +106,10 @@ def update(
     wait: WAIT = 0.0,
     plan: PLAN = False,
 ) -> None:
-    """Give a Vpn these members and no others: -a for every one that stays or comes."""
+    """Give a Vpn exactly these members.
+
+    -a for every one that stays or comes: who is not named leaves.
+    """
     members = attachments(attach)
     found = lookup.vpn(session.client, name)
     body: Json = {"name": rename or found.body.text("name"), "attachments": members}
@@ -157,7 +160,7 @@ def delete(
 
 @command(app, "plan")
 def plan_(session: Session, name: NAME) -> None:
-    """What this site's next round would do for a Vpn; nothing, when all is as it should be."""
+    """What this site's next round would do for a Vpn."""
     vpn = lookup.vpn(session.client, name).body
     told = session.client.get("/v1/plan").body
     # Segments are told by the Vpn's id, the networks that it makes by their names.
