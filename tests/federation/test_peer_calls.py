@@ -86,6 +86,9 @@ async def test_a_late_reply_is_never_taken_for_another_calls(sites: tuple[Site, 
     held.let_go.set()
     for n in range(5):
         assert await nantes.call(lyon, b"%d" % n) == b"reply to %d" % n
+    async with asyncio.timeout(5):
+        while door(lyon) > 1:
+            await asyncio.wait(lyon.transport._server._tasks, return_when=asyncio.FIRST_COMPLETED)
 
 
 async def test_a_connection_that_the_peer_closed_when_idle_is_replaced(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -166,11 +167,13 @@ def test_leaf_and_contexts_are_renewed_at_half_life_and_on_a_new_table(
 
 
 def test_the_inviter_is_known_by_the_key_in_the_invitation(trust: Trust, roots: dict[str, RootKey]) -> None:
-    paris = PeerAddress(name="lyon", address="192.0.2.1:7576", join_key=roots["lyon"].root.point)
-    trust.identify_inviter(der(roots["lyon"]), paris)
+    lyon = PeerAddress(name="lyon", address="192.0.2.1:7576", join_key=roots["lyon"].root.point)
+    trust.identify_inviter(der(roots["lyon"]), lyon)
     for shown in (der(roots["rennes"]), forged(roots["rennes"], uri("intertie://lyon")), b""):
         with pytest.raises(Forbidden):
-            trust.identify_inviter(shown, paris)
+            trust.identify_inviter(shown, lyon)
+    with pytest.raises(Forbidden, match="lyon's, not paris's"):
+        trust.identify_inviter(der(roots["lyon"]), replace(lyon, name="paris"))
 
 
 def test_contexts_speak_tls_13_only_and_leave_no_key_behind(trust: Trust) -> None:

@@ -80,11 +80,12 @@ class HttpStream:
         """Whether either end has closed the connection, as far as is known here."""
         return self._writer.is_closing() or self._reader.at_eof()
 
-    async def discard(self, limit: int) -> None:
-        """Read and forget up to `limit` octets, so that closing does not reset what was just written."""
+    async def discard(self) -> None:
+        """Read and forget until the other end closes: closing first would reset it, and it might not have read
+        yet what was just written (RFC 9112, 9.6)."""
         with suppress(ConnectionError):
-            while limit > 0 and (data := await self._reader.read(_CHUNK)):
-                limit -= len(data)
+            while await self._reader.read(_CHUNK):
+                pass
 
     def abort(self) -> None:
         """Cut the connection: nothing more goes out or comes in."""

@@ -234,7 +234,7 @@ class _Conversation:
             await self._send(no.status, no.words.encode(), ("connection", "close"))
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._limits.linger):
-                    await self._stream.discard(1024 * 1024)
+                    await self._stream.discard()
 
     async def _send(self, status: int, body: bytes, *more: tuple[str, str]) -> None:
         head = h11.Response(status_code=status, headers=[("content-length", str(len(body))), *more])
