@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+import structlog
+
 from intertie.agent.ports import Clock, Ids, Keys, Store
 from intertie.model.bodies import AnswerBody, Location
 from intertie.model.items import Inventory
@@ -27,6 +29,8 @@ from intertie.planning.status import Sights
 from intertie.planning.table import Table
 
 Decide = Callable[[Situation], Iterable[Draft]]
+log = structlog.get_logger()
+
 SETTLE = 8
 """Turns of the decisions in one write. Each answers the one before; more than a few would be a fault of the rules."""
 EVENTS = 1024
@@ -73,6 +77,10 @@ class Peer:
     failures: int = 0
     problem: str = ""
     boot: str = ""
+    heard_at: float = float("-inf")
+    """On the event loop's clock."""
+    recovers: bool = False
+    """It lost its store and asks for its records back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +107,9 @@ class News:
         """True if something changed within `timeout` seconds."""
         event = self._event
         try:
-            await asyncio.wait_for(event.wait(), timeout)
+            # Not wait_for: up to Python 3.11 it can swallow a cancellation.
+            async with asyncio.timeout(timeout):
+                await event.wait()
         except TimeoutError:
             return False
         return True
@@ -122,6 +132,8 @@ class Agent:
         self.boot = ports.ids.new()
         self.incarnation = 0
         self.recovering = False
+        self.told_by: set[str] = set()
+        """While recovering: the peers that have given back what they hold of this site's records."""
         self.news = News()
         self.poke = asyncio.Event()
         self.events: list[Event] = []
@@ -151,6 +163,19 @@ class Agent:
         self.incarnation = found.incarnation
         self.recovering = found.behind is not None
         return found
+
+    def untold(self) -> Collection[str]:
+        """While recovering, the peers that may still know of this site's past what it does not."""
+        return trust.pins(self.table).keys() - self.told_by if self.recovering else ()
+
+    async def told(self, peer: str) -> None:
+        """A peer has given back all it holds of this site's records."""
+        self.told_by.add(peer)
+        if self.recovering and not self.untold():
+            self.recovering = False
+            self.tell("recovered", "", self.site, "all peers have told what they held")
+            log.info("recovered", peers=sorted(self.told_by))
+        await self.settle()
 
     # ── Writing ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -191,7 +216,7 @@ class Agent:
             drafts: list[Draft] = []
             if ids is None:
                 drafts += enrolment(self.table, self.settings.introductions)
-            drafts += decide_proposals(self.situation, self.now()) or advertise(self.situation, ids)
+            drafts += decide_proposals(self.situation, self.now()) or advertise(self.situation, ids, self.untold())
             if not drafts:
                 break
             written = (await self._commit(Batch(drafts=tuple(drafts)))).written

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import replace
 
 import structlog
@@ -78,7 +77,7 @@ class Exchange:
             return wire.encode(replace(reply, volatile=replace(reply.volatile, verified=verified)))
         if message.wait > 0:
             await self._hold(caller, message)
-        reply = self.compose(caller, message.held, message.recover)
+        reply = self.compose(caller, message.held)
         self._in_reply[caller] = reply.upto
         return wire.encode(reply)
 
@@ -99,12 +98,13 @@ class Exchange:
         # Only what follows on without a gap moves the cursor; after a gap our next word says so, and it comes again.
         cursor = max(held, message.upto) if message.since <= held else None
         await agent.take(peer, records, cursor, message.held)
-        if message.returned:
+        if message.returns and agent.recovering and peer not in agent.told_by:
             await self._take_back(peer, message.returned)
         self.whispers.heard(peer, message.volatile)
         state = agent.peer(peer)
         state.last_seen, state.failures, state.problem = agent.now(), 0, ""
-        state.boot = message.boot
+        state.heard_at = asyncio.get_running_loop().time()
+        state.boot, state.recovers = message.boot, message.recover
 
     def _genuine(self, record: Record, peer: str, pinned: IntroductionBody) -> bool:
         """Whether a record may be believed: the peer's own, signed by its root, and within what a peer may say."""
@@ -120,10 +120,9 @@ class Exchange:
         agent = self.agent
         root = agent.ports.keys.root
         own = [r for r in records if r.home == agent.site and agent.ports.keys.verify(root, r)]
-        if own and agent.recovering:
-            held = agent.acked.get(peer, Cursor())
-            done = await agent.take(peer, own, None, held)
-            agent.tell("recovered", "", peer, f"{len(done.accepted)} own records came back from {peer}")
+        await agent.take(peer, own, None, agent.acked.get(peer, Cursor()))
+        agent.tell("recovered", "", peer, f"{len(own)} own records came back from {peer}")
+        await agent.told(peer)
 
     def _complain(self, peer: str, faults: Iterable[str]) -> None:
         for fault in faults:
@@ -132,7 +131,7 @@ class Exchange:
 
     # ── Saying ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def compose(self, peer: str, since: Cursor, recover: bool = False) -> Message:
+    def compose(self, peer: str, since: Cursor) -> Message:
         """All that this site has to say to a peer which has read it up to `since`."""
         agent = self.agent
         news = concerning(agent.table, peer, since)
@@ -146,7 +145,8 @@ class Exchange:
             since=since,
             upto=upto,
             records=tuple(batch),
-            returned=returned_to(agent.table, peer) if recover else (),
+            returned=returned_to(agent.table, peer) if agent.peer(peer).recovers else (),
+            returns=agent.peer(peer).recovers,
             volatile=self.whispers.tell(peer),
             wait=0.0 if agent.settings.address else HOLD,
             more=len(batch) < len(news),
@@ -226,12 +226,13 @@ class Exchange:
             said = max(agent.acked.get(peer, Cursor()), self._in_reply.get(peer, Cursor()))
             if peer not in self._answering and concerning(agent.table, peer, said):
                 return
-            left = until - loop.time()
+            # Who does not keep the beat waits on from when it last heard; a poke makes all look again.
+            heard = agent.peer(peer).heard_at if agent.site > peer and agent.settings.address else float("-inf")
+            left = max(until, heard + agent.settings.heartbeat * SILENT_AFTER) - loop.time()
             if left <= 0:
                 self._in_reply.pop(peer, None)
                 return
-            with suppress(TimeoutError):
-                await agent.news.wait(left)
+            await agent.news.wait(left)
 
     def _pause(self, peer: str) -> float:
         agent = self.agent
@@ -239,4 +240,4 @@ class Exchange:
         if agent.peer(peer).failures or not agent.settings.address:
             return 0.0
         # One of a pair keeps the beat; the other speaks up only when it has heard nothing for too long.
-        return beat if agent.site < peer else beat * SILENT_AFTER
+        return beat

@@ -62,7 +62,8 @@ class Rounds:
                 self.agent.poke.clear()
                 await self.round()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self.agent.poke.wait(), self.agent.settings.round_every)
+                    async with asyncio.timeout(self.agent.settings.round_every):
+                        await self.agent.poke.wait()
         finally:
             for watcher in watchers:
                 watcher.cancel()

@@ -121,8 +121,8 @@ class Attachment:
     """Name or id of a network at that site; "" for an L2 member that makes its own."""
     prefixes: tuple[Prefix, ...] = ()
     leaving: bool = False
-    late: bool = False
-    """Added to a Vpn that was there: if it refuses, only the addition is taken back."""
+    agreed: bool = False
+    """Set by the home once all members had said yes: a later no is shown, and ends nothing that forwards."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,7 +103,9 @@ class Message:
     more: bool = False
     """There are more records than fit: call again at once."""
     recover: bool = False
-    """The sender lost its store: it asks for its own records back (`returned`)."""
+    """The sender lost its store: it asks for its own records back."""
+    returns: bool = False
+    """`returned` is all that the sender holds of the receiver's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,7 @@ class _Envelope:
     join: Join | None = None
     more: bool = False
     recover: bool = False
+    returns: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +154,7 @@ def encode(message: Message) -> bytes:
             "join": message.join,
             "more": message.more,
             "recover": message.recover,
+            "returns": message.returns,
         }
     )
 
@@ -190,6 +194,7 @@ def decode(raw: bytes, record: Callable[[bytes, bytes], Record]) -> tuple[Messag
         join=envelope.join,
         more=envelope.more,
         recover=envelope.recover,
+        returns=envelope.returns,
     )
     return message, tuple(faults)
 

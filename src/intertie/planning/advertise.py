@@ -17,13 +17,17 @@ from intertie.planning.admit import AGREED, Situation, attachment_of, judge, mem
 from intertie.planning.identity import answer_id, made_network
 
 
-def advertise(situation: Situation, ids: Collection[str] | None = None) -> list[Draft]:
-    """Drafts for the Vpns `ids` (None: all). At most one draft a record."""
+def advertise(situation: Situation, ids: Collection[str] | None = None, untold: Collection[str] = ()) -> list[Draft]:
+    """Drafts for the Vpns `ids` (None: all). At most one draft a record.
+
+    `untold`, while this site recovers from the loss of its store, are the peers that have not yet told it what it
+    said before (rule 18). On their Vpns it says nothing: it might take back a promise that it no longer knows of.
+    """
     table = situation.table
     records = table.all_of(Kind.VPN) if ids is None else (r for i in sorted(ids) if (r := table.get(i)) is not None)
     drafts: list[Draft] = []
     for vpn in sorted(records, key=lambda r: r.order):
-        if vpn.header.kind is not Kind.VPN:
+        if vpn.header.kind is not Kind.VPN or vpn.home in untold or (untold and vpn.home == table.site):
             continue
         if (draft := next_answer(situation, vpn)) is not None:
             drafts.append(draft)
@@ -167,9 +171,12 @@ def _on_refusal(vpn: Record, body: VpnBody, answers: dict[str, AnswerBody]) -> D
         answer = answers.get(attachment.site)
         if answer is None or answer.word is not Word.REFUSED or attachment.leaving or answer.order < vpn.order:
             continue
+        if attachment.agreed:
+            # It had said yes, and the others rely on the Vpn: its no is shown, and ends nothing.
+            continue
         why = answer.reason or Reason(code="invalid", text="no reason given")
         refusal = Reason(code="refused-by-member", text=f"{attachment.site}: {why.text}", hint=why.hint)
-        if attachment.late:
+        if any(a.agreed for a in body.attachments):
             # It was added to a Vpn that runs: only the addition is taken back.
             return version_of(vpn, replace(without(body, attachment.site), refusal=refusal))
         return withdrawal(vpn, body, refusal)
@@ -207,13 +214,12 @@ def forgotten_sites(situation: Situation) -> Collection[str]:
 
 
 def _frozen(situation: Situation, vpn: Record, body: VpnBody, answers: dict[str, AnswerBody]) -> Draft | None:
-    """Prefixes that only the members knew go into the record once all have accepted, and never change again."""
-    if body.kind is not VpnKind.L3 or all(a.prefixes for a in body.attachments):
+    """Once all have said yes, that goes into the record, with the prefixes that only the members knew; these never
+    change again."""
+    if all(a.agreed for a in body.attachments) or not _all_agreed(body.attachments, answers):
         return None
-    if not _all_agreed(body.attachments, answers):
-        return None
-    stated = member_prefixes(situation.table, vpn)
-    attachments = tuple(replace(a, prefixes=stated[a.site]) for a in body.attachments)
+    stated = member_prefixes(situation.table, vpn) if body.kind is VpnKind.L3 else {}
+    attachments = tuple(replace(a, agreed=True, prefixes=stated.get(a.site, a.prefixes)) for a in body.attachments)
     return version_of(vpn, replace(body, attachments=attachments))
 
 

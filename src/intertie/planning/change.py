@@ -242,7 +242,7 @@ def _check_added(situation: Situation, vpn: Record, draft: Draft) -> None:
 
 def _with_member(situation: Situation, body: VpnBody, a: Attachment) -> VpnBody:
     """Add a member. In an L2 Vpn the home gives it the upper half of its own free space (rule 15)."""
-    attachment = Attachment(site=a.site, cell=a.cell, network=a.network, late=True)
+    attachment = Attachment(site=a.site, cell=a.cell, network=a.network)
     if body.kind is VpnKind.L3:
         if not a.network:
             raise Refused(f"an L3 Vpn joins networks that exist: none is named for {a.site}")

@@ -125,7 +125,8 @@ class Network:
         self.calls += 1
         self.carried.append((asyncio.get_running_loop().time(), caller, peer.name, len(body)))
         try:
-            return await asyncio.wait_for(self._call(caller, peer, body), timeout)
+            async with asyncio.timeout(timeout):
+                return await self._call(caller, peer, body)
         except TimeoutError:
             raise Unavailable(f"{peer.name} did not answer in time", code="owner-silent") from None
 

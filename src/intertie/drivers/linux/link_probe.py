@@ -48,7 +48,8 @@ class LinkProbes(asyncio.DatagramProtocol):
         begun = time.perf_counter()
         try:
             self._transport.sendto(_FORMAT.pack(_MAGIC, _REQUEST, nonce), (str(address), PORT))
-            return (await asyncio.wait_for(answer, timeout) - begun) * 1000
+            async with asyncio.timeout(timeout):
+                return (await answer - begun) * 1000
         except TimeoutError:
             return None
         finally:
