@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
+from itertools import pairwise
 from typing import Annotated
 
 import typer
@@ -151,5 +152,5 @@ def _tell(problem: Problem, argv: Sequence[str]) -> int:
 
 def wants_json(argv: Sequence[str]) -> bool:
     """Whether -o json stands among the words, which may be beyond understanding otherwise."""
-    pairs = set(zip(argv, argv[1:], strict=False))
+    pairs = set(pairwise(argv))
     return bool({("-o", "json"), ("--output", "json")} & pairs or {"-ojson", "--output=json"} & set(argv))
