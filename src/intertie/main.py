@@ -44,7 +44,7 @@ from intertie.model.errors import Conflict, NotFound, Refused
 from intertie.model.items import Inventory
 from intertie.planning.enrol import pin
 from intertie.store.sqlite import SqliteStore
-from intertie.wiring import HostPings, InvitationTokens, PeerCalls, SiteKeys, SystemClock, Ulids
+from intertie.wiring import HostPings, InvitationTokens, PeerCalls, SiteKeys, SystemClock, Tried, Ulids
 
 log = structlog.get_logger()
 
@@ -176,9 +176,10 @@ def compose(dir: Path, site: SiteFile) -> Running:
     enrolment = Enrolment(agent, calls, InvitationTokens(key))
     exchange = Exchange(agent, calls, enrolment, whispers)
 
+    tried = Tried(vxlan.probe)
+
     async def look() -> Inventory:
-        facts = await vxlan.probe()
-        return Inventory(networks=await cloud.inventory(), transports=(facts,), underlay=(underlay,))
+        return Inventory(networks=await cloud.inventory(), transports=(await tried.facts(),), underlay=(underlay,))
 
     services = Services(
         agent=agent,

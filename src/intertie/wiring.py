@@ -7,7 +7,7 @@ import os
 import secrets
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from intertie.drivers.linux.netns import Namespaces
 from intertie.federation import invitation, keys
 from intertie.federation.peer_transport import TlsTransport
 from intertie.federation.transport import PeerAddress
-from intertie.model.bodies import Address
+from intertie.model.bodies import Address, TransportFacts
 from intertie.model.codec import encode
 from intertie.model.errors import Refused
 from intertie.model.records import Draft, Header, Order, Record
@@ -127,6 +127,23 @@ class PeerCalls:
             return {}
         found = json.loads(self._pins.read_text())
         return {str(name): str(root) for name, root in found.items()}
+
+
+class Tried:
+    """What a transport can do here. Trying costs a namespace, so a good answer holds for a while."""
+
+    GOOD_FOR = 300.0
+
+    def __init__(self, probe: Callable[[], Awaitable[TransportFacts]]) -> None:
+        self._probe = probe
+        self._found: TransportFacts | None = None
+        self._until = 0.0
+
+    async def facts(self) -> TransportFacts:
+        if self._found is None or not self._found.ok or time.monotonic() > self._until:
+            self._found = await self._probe()
+            self._until = time.monotonic() + self.GOOD_FOR
+        return self._found
 
 
 class HostPings:
