@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -187,7 +186,3 @@ def post(body: bytes, *more: str) -> bytes:
     """A request as it is on the wire."""
     lines = ["POST /peer/v1/exchange HTTP/1.1", "host: x", f"content-length: {len(body)}", *more, "", ""]
     return "\r\n".join(lines).encode() + body
-
-
-def ended(sock: socket.socket) -> bool:
-    return sock.fileno() == -1

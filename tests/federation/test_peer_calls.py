@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -45,11 +46,10 @@ def door(site: Site) -> int:
 
 
 def socket_of(site: Site, caller: str) -> socket.socket:
-    """The site's own end of the caller's only connection."""
+    """The site's own end of the caller's only connection (a duplicate: close it)."""
     (guest,) = site.transport._server.door.of(caller)
     found = guest.abort.__self__._writer.get_extra_info("socket")  # type: ignore[attr-defined]
-    assert isinstance(found, asyncio.trsock.TransportSocket)
-    return found._sock  # type: ignore[attr-defined, no-any-return]
+    return socket.socket(fileno=os.dup(found.fileno()))
 
 
 async def test_a_second_connection_is_used_while_the_first_is_held_open(sites: tuple[Site, Site]) -> None:
@@ -103,7 +103,8 @@ async def test_an_end_that_only_the_kernel_knows_of_is_seen_before_anything_is_s
     nantes, lyon = sites
     await nantes.call(lyon)
     # No turn of the event loop lies between this and the call.
-    socket_of(lyon, "nantes").shutdown(socket.SHUT_WR)
+    with socket_of(lyon, "nantes") as theirs:
+        theirs.shutdown(socket.SHUT_WR)
     assert await nantes.call(lyon, b"again") == b"nantes:again"
     assert [body for _, body in lyon.heard] == [b"hello", b"again"]
 
@@ -205,9 +206,10 @@ async def test_the_kernel_watches_both_ends_for_a_vanished_peer(sites: tuple[Sit
     nantes, lyon = sites
     await nantes.call(lyon)
     (connection,) = nantes.transport._client._lines["lyon"].idle
-    for sock in (connection.socket, socket_of(lyon, "nantes")):
-        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
-        idle = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
-        probes = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL)
-        assert idle + probes * sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT) <= 30
-        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) <= 30_000
+    with socket_of(lyon, "nantes") as theirs:
+        for sock in (connection.socket, theirs):
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            idle = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+            probes = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL)
+            assert idle + probes * sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT) <= 30
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) <= 30_000
