@@ -17,7 +17,7 @@ from intertie.demo.abort import USAGE, Abort
 from intertie.demo.control import Control, Reply, Request
 from intertie.demo.state import KnownHost
 
-demo_app = typer.Typer(help="Three sites on this machine, joined.", invoke_without_command=True)
+demo_app = typer.Typer(help="Three sites on this machine, joined.", invoke_without_command=True, add_completion=False)
 
 
 class Output(StrEnum):
