@@ -21,7 +21,7 @@ from intertie.federation.transport import PeerAddress
 from intertie.model.bodies import Address, TransportFacts
 from intertie.model.codec import encode
 from intertie.model.errors import Refused
-from intertie.model.records import Draft, Header, Order, Record
+from intertie.model.records import Draft, Order, Record
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
@@ -54,15 +54,7 @@ class SiteKeys:
         return self._key.root.fingerprint
 
     def seal(self, site: str, draft: Draft, order: Order) -> Record:
-        header = Header(
-            kind=draft.kind,
-            id=draft.id,
-            home=site,
-            order=order,
-            state=draft.state,
-            names=draft.names,
-            owes=draft.owes,
-        )
+        header = draft.header(site, order)
         raw = encode(header, draft.body)
         return Record(header, draft.body, raw, self._key.sign(raw))
 
@@ -108,7 +100,7 @@ class PeerCalls:
         self._transport = transport
         self._pins = pins
 
-    async def call(self, peer: ports.PeerAddress, body: bytes, timeout: float) -> bytes:  # noqa: ASYNC109
+    async def call(self, peer: ports.PeerAddress, body: bytes, timeout: float) -> bytes:
         root = _der(peer.root) if peer.root else b""
         address = PeerAddress(name=peer.name, address=peer.address, root=root, join_key=peer.key)
         return await self._transport.call(address, body, timeout)
@@ -153,7 +145,7 @@ class HostPings:
         self._cloud = cloud
         self._namespaces = namespaces
 
-    async def ping(self, host: str, target: Address, size: int, timeout: float) -> ports.Echo:  # noqa: ASYNC109
+    async def ping(self, host: str, target: Address, size: int, timeout: float) -> ports.Echo:
         ns = await self._cloud.namespace(host)
         if ns is None:
             return ports.Echo(problem="the host is not there")

@@ -90,6 +90,12 @@ class Draft:
     epoch: int = 0
     adopter: str = ""
 
+    def header(self, home: str, order: Order) -> Header:
+        """The header of the record that it becomes at its place in the order."""
+        return Header(
+            kind=self.kind, id=self.id, home=home, order=order, state=self.state, names=self.names, owes=self.owes
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Record:

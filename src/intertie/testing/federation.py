@@ -34,12 +34,12 @@ from intertie.model.bodies import Address, Attachment, IntroductionBody, Transpo
 from intertie.model.codec import encode
 from intertie.model.errors import Refused, Unavailable
 from intertie.model.items import Inventory, Segment
-from intertie.model.records import Draft, Header, Order, Record
+from intertie.model.records import Draft, Order, Record
 from intertie.planning.change import VpnRequest
 from intertie.planning.enrol import pin
 from intertie.store.memory import Disk, MemoryStore
 from intertie.testing.fake_cloud import FakeCloud, FakeSystem
-from intertie.testing.fabric import FakeTransport, FakeUnderlay
+from intertie.testing.fake_transport import FakeTransport, FakeUnderlay
 from intertie.testing.virtual_time import VirtualClock
 
 OPERATOR = Caller(project="demo", role=Role.ADMIN)
@@ -62,9 +62,7 @@ class FakeKeys:
         return self.fingerprint_of(self.root)
 
     def seal(self, site: str, draft: Draft, order: Order) -> Record:
-        header = Header(
-            kind=draft.kind, id=draft.id, home=site, order=order, state=draft.state, names=draft.names, owes=draft.owes
-        )
+        header = draft.header(site, order)
         raw = encode(header, draft.body)
         return Record(header, draft.body, raw, self._sign(site, raw))
 
@@ -148,7 +146,7 @@ class FakeCalls:
         self.site = site
         self.network = network
 
-    async def call(self, peer: PeerAddress, body: bytes, timeout: float) -> bytes:  # noqa: ASYNC109
+    async def call(self, peer: PeerAddress, body: bytes, timeout: float) -> bytes:
         return await self.network.call(self.site, peer, body, timeout)
 
     def trust(self, pins: Mapping[str, str]) -> None:
@@ -162,7 +160,7 @@ class FakePing:
         self._world = world
         self._site = site
 
-    async def ping(self, host: str, target: Address, size: int, timeout: float) -> Echo:  # noqa: ASYNC109
+    async def ping(self, host: str, target: Address, size: int, timeout: float) -> Echo:
         for name, system in self._world.systems.items():
             for there in system.hosts.values():
                 if any(i.ip == target for i in there.interfaces) and self._world.reaches(self._site, name):
@@ -181,7 +179,7 @@ class FakeProbes:
     async def set_segments(self, segments: Collection[Segment]) -> None:
         self.segments = tuple(segments)
 
-    async def probe(self, vpn: str, site: str, size: int | None, timeout: float) -> float | None:  # noqa: ASYNC109
+    async def probe(self, vpn: str, site: str, size: int | None, timeout: float) -> float | None:
         await asyncio.sleep(self._world.network.delay * 2)
         alive = site in self._world.running
         crosses = self._world.underlay.crosses(vpn, self._site, site) and self._world.underlay.crosses(
@@ -198,7 +196,7 @@ class FakeLinks:
         self._world = world
         self._site = site
 
-    async def probe(self, address: Address, timeout: float) -> float | None:  # noqa: ASYNC109
+    async def probe(self, address: Address, timeout: float) -> float | None:
         there = next((n for n, a in self._world.addresses.items() if a == address), None)
         return 1.0 if there in self._world.running and self._world.reaches(self._site, there) else None
 
@@ -291,9 +289,7 @@ class World:
 
         async def look() -> Inventory:
             facts = TransportFacts(name="vxlan", ok=True, l2=True, l3=True, overhead=50)
-            return Inventory(
-                networks=await cloud.inventory(), transports=(facts,), underlay=(self.addresses[name],)
-            )
+            return Inventory(networks=await cloud.inventory(), transports=(facts,), underlay=(self.addresses[name],))
 
         return Site(
             agent=agent,

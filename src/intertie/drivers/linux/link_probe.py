@@ -38,7 +38,7 @@ class LinkProbes(asyncio.DatagramProtocol):
         if self._transport is not None:
             self._transport.close()
 
-    async def probe(self, address: Address, timeout: float) -> float | None:  # noqa: ASYNC109
+    async def probe(self, address: Address, timeout: float) -> float | None:
         """RTT in ms to the agent at `address`; None if nothing came back."""
         if self._transport is None:
             return None
