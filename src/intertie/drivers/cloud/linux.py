@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from functools import partial
 
 from intertie.drivers.cloud.linux_host import (
     NO_MAC,
@@ -43,6 +44,10 @@ from intertie.drivers.linux.steps import AltNames, DelLink, SetLink, Step, perfo
 from intertie.model.bodies import Address
 from intertie.model.errors import Refused
 from intertie.model.items import Host, Item, ItemKind, Key, Network, NetworkFacts, key
+from intertie.planning.identity import bridge_name
+
+FEW = 100
+"""Items up to which asking for each costs less than asking for all."""
 
 
 class LinuxCloud:
@@ -54,7 +59,7 @@ class LinuxCloud:
 
     async def observe(self, keys: Collection[Key] | None) -> Sequence[Network | Host]:
         """Our networks and hosts as they are: all of them, or those among `keys`. OSError if the kernel refuses."""
-        links = await self._spaces.run(None, _read_links)
+        links = await self._spaces.run(None, partial(_read_some, keys) if keys is not None else _read_links)
         items: list[Network | Host] = [network for network, _ in bridges(self._site, links).values()]
         items += await self._hosts(links, keys)
         return [item for item in items if keys is None or key(item) in keys]
@@ -242,6 +247,21 @@ class LinuxCloud:
 def _read_links() -> tuple[Link, ...]:
     with Reader() as reader:
         return reader.links()
+
+
+def _read_some(keys: Collection[Key]) -> tuple[Link, ...]:
+    """The devices of these items, by name; all devices when that does not find them or they are many."""
+    found: dict[int, Link] = {}
+    if len(keys) > FEW:
+        return _read_links()
+    with Reader() as reader:
+        for kind, id in keys:
+            link = reader.link(port_name(id) if kind is ItemKind.HOST else bridge_name(id))
+            if link is None and kind is ItemKind.NETWORK:  # gone, or on a bridge that was there before
+                return reader.links()
+            bridge = reader.link_at(link.master) if link and link.master else None
+            found |= {there.index: there for there in (link, bridge) if there}
+    return tuple(found.values())
 
 
 def _look_inside() -> Inside | None:

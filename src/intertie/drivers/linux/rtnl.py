@@ -123,9 +123,15 @@ class Reader:
 
     def link(self, name: str) -> Link | None:
         """The device of that name, None if there is none."""
-        body = struct.pack("=BxHiII", 0, 0, 0, 0, 0)
-        body += attribute(IFLA_EXT_MASK, struct.pack("=I", SKIP_STATISTICS))
-        body += attribute(IFLA_IFNAME, name.encode() + b"\0")
+        return self._link(0, attribute(IFLA_IFNAME, name.encode() + b"\0"))
+
+    def link_at(self, index: int) -> Link | None:
+        """The device of that index, None if there is none."""
+        return self._link(index, b"")
+
+    def _link(self, index: int, which: bytes) -> Link | None:
+        body = struct.pack("=BxHiII", 0, 0, index, 0, 0)
+        body += attribute(IFLA_EXT_MASK, struct.pack("=I", SKIP_STATISTICS)) + which
         try:
             return next((parse_link(data) for _, data in self._ask(RTM_GETLINK, body, 0)), None)
         except OSError as error:
@@ -217,6 +223,8 @@ def messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
     """(type, flags, body) of each netlink message in what one recv gave."""
     while len(data) >= 16:
         length, kind, flags = struct.unpack_from("=IHH", data)
+        if length < 16:
+            return
         yield kind, flags, data[16:length]
         data = data[(length + 3) & ~3 :]
 
