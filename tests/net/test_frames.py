@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from intertie.drivers.linux.frames import SegmentProbes
-from intertie.drivers.linux.netns import Namespaces
 from intertie.model.bodies import VpnKind
 from intertie.model.items import Segment
-from tests.net.vxlan_lab import PROBE, Fabric, Wire, control, ethernet
+from tests.net.vxlan_lab import PROBE, CountedNamespaces, Fabric, Wire, control, ethernet
 
 pytestmark = pytest.mark.net
 ALL = (1, 2, 3)
@@ -56,7 +55,7 @@ class Probed:
 
 @pytest.fixture
 async def fabric(tmp_path: Path) -> AsyncIterator[Fabric]:
-    spaces = Namespaces(tmp_path / "netns")
+    spaces = CountedNamespaces(tmp_path / "netns")
     fabric = Fabric(spaces)
     await fabric.build()
     yield fabric

@@ -13,22 +13,21 @@ import pytest
 
 from intertie.drivers.linux import nft
 from intertie.drivers.linux.icmp import Outcome, Pinger
-from intertie.drivers.linux.netns import Namespaces, Netns
+from intertie.drivers.linux.netns import Netns
 from intertie.drivers.linux.nft_model import Chain, Code, Family, Rule, Verdict
-from intertie.drivers.linux.watch import Watch
 from intertie.drivers.transport.vxlan_sight import replaces
 from intertie.model.bodies import Endpoint, VpnKind
 from intertie.model.errors import Conflict, NotFound
 from intertie.model.items import Remote, key
-from tests.net.vxlan_lab import Fabric, Wire, control
+from tests.net.vxlan_lab import CountedNamespaces, Fabric, Wire, control
 
 pytestmark = pytest.mark.net
 ALL = (1, 2, 3)
 
 
 @pytest.fixture
-async def spaces(tmp_path: Path) -> AsyncIterator[Namespaces]:
-    spaces = Namespaces(tmp_path / "netns")
+async def spaces(tmp_path: Path) -> AsyncIterator[CountedNamespaces]:
+    spaces = CountedNamespaces(tmp_path / "netns")
     yield spaces
     for ns in await spaces.list():
         await spaces.remove(ns)
@@ -36,7 +35,7 @@ async def spaces(tmp_path: Path) -> AsyncIterator[Namespaces]:
 
 
 @pytest.fixture
-async def fabric(spaces: Namespaces) -> Fabric:
+async def fabric(spaces: CountedNamespaces) -> Fabric:
     """Three sites with a bridge and a host each, and nothing between them."""
     fabric = Fabric(spaces)
     await fabric.build()
@@ -144,15 +143,11 @@ async def learnt(fabric: Fabric, i: int, endpoint: str) -> list[str]:
 
 
 async def test_the_same_segment_twice_writes_nothing(joined: Fabric) -> None:
-    watch = Watch(joined.spaces)
-    await watch.follow(joined.lab.site(1))
+    before = joined.spaces.writes
     again = joined.driver(1)  # an agent that has just been started
     await again.ensure(joined.l2(1, ALL))
     await again.ensure(joined.l2(1, ALL))
-    await joined.spaces.netlink(joined.lab.site(1), lambda nl: nl.link("add", ifname="mark", kind="bridge"))
-    mark = await joined.spaces.run(joined.lab.site(1), lambda: socket.if_nametoindex("mark"))
-    assert await anext(aiter(watch.news())) == (joined.lab.site(1), mark)
-    watch.close()
+    assert joined.spaces.writes == before > 0
 
 
 async def test_no_packet_is_lost_by_an_edit(joined: Fabric) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from intertie.drivers.linux import nft
-from intertie.drivers.linux.netns import Namespaces
 from intertie.drivers.linux.nft_model import Family
 from intertie.drivers.transport.vxlan_rules import BURST
 from intertie.model.bodies import VpnKind
@@ -20,6 +19,7 @@ from tests.net.vxlan_lab import (
     IPV4,
     IPV6,
     PROBE,
+    CountedNamespaces,
     Fabric,
     Wire,
     arp,
@@ -62,7 +62,7 @@ class Pair:
 
 @pytest.fixture
 async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
-    spaces = Namespaces(tmp_path / "netns")
+    spaces = CountedNamespaces(tmp_path / "netns")
     fabric = Fabric(spaces, 2)
     await fabric.build()
     for i in fabric.sites:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address, ip_interface, ip_network
+from typing import Any, TypeVar
 
+from intertie.drivers.linux import nft
 from intertie.drivers.linux.icmp import Outcome, Pinger
 from intertie.drivers.linux.netns import Namespaces, Netns
 from intertie.drivers.transport.vxlan import VxlanTransport
@@ -16,6 +18,7 @@ from intertie.model.items import Remote, Segment
 from intertie.planning.identity import segment_mac
 from intertie.testing.backbone import Backbone
 
+T = TypeVar("T")
 VPN = "s1.01vpn"
 EVERYBODY = "ff:ff:ff:ff:ff:ff"
 ETH_P_ALL = 3
@@ -24,10 +27,57 @@ CONTROL = 0x88B6
 """The other experimental EtherType: nothing of ours filters it, so it shows that the way is open."""
 
 
+class CountedNamespaces(Namespaces):
+    """Counts what would change the kernel: route netlink commands other than dumps, and filters written."""
+
+    writes = 0
+
+    async def netlink(self, ns: Netns | None, fn: Callable[[Any], T]) -> T:
+        return await super().netlink(ns, lambda nl: fn(_Counted(nl, self)))
+
+    async def run(self, ns: Netns | None, fn: Callable[[], T]) -> T:
+        def counted() -> T:
+            kept = nft.replace, nft.delete
+            nft.replace, nft.delete = (self._counting(each) for each in kept)
+            try:
+                return fn()
+            finally:
+                nft.replace, nft.delete = kept
+
+        return await super().run(ns, counted)
+
+    def _counting(self, change: Callable[..., None]) -> Callable[..., None]:
+        def count(*arguments: Any) -> None:
+            self.writes += 1
+            change(*arguments)
+
+        return count
+
+
+class _Counted:
+    """A netlink socket that reports its writes."""
+
+    def __init__(self, nl: Any, spaces: CountedNamespaces) -> None:
+        self._nl = nl
+        self._spaces = spaces
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._nl, name)
+        if name not in ("link", "addr", "route", "neigh", "fdb"):
+            return method
+
+        def call(command: str, **arguments: Any) -> Any:
+            if command not in ("dump", "get"):
+                self._spaces.writes += 1
+            return method(command, **arguments)
+
+        return call
+
+
 class Fabric:
     """`sites` sites of the backbone, one driver each, and a host named `h<i><tag>` per site and network."""
 
-    def __init__(self, spaces: Namespaces, sites: int = 3) -> None:
+    def __init__(self, spaces: CountedNamespaces, sites: int = 3) -> None:
         self.spaces = spaces
         self.lab = Backbone(spaces)
         self.sites = range(1, sites + 1)

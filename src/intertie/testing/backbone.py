@@ -74,7 +74,8 @@ class Backbone:
     async def host(
         self, number: int, bridge: str, name: str, interfaces: Sequence[Interface], gateways: Sequence[Address] = ()
     ) -> Netns:
-        """A host on a site's bridge, with the MTU that hosts have when nobody tells them: 1500."""
+        """A host on a site's bridge, with the MTU that hosts have when nobody tells them: 1500. It asks for its
+        neighbours ten times a second, not once, so that a test need not wait for what has just been joined."""
         ns = Netns(f"{self.prefix}-{name}")
         await self._create(ns)
         port = f"p-{name}"
@@ -82,6 +83,7 @@ class Backbone:
         await self.spaces.netlink(
             self.site(number), lambda nl: nl.link("set", index=_index(nl, port), master=_index(nl, bridge))
         )
+        await self.spaces.run(ns, _hurry)
         for interface in interfaces:
             await self.address(ns, "eth0", str(interface.ip), interface.network.prefixlen)
         for gateway in gateways:
@@ -121,6 +123,11 @@ class Backbone:
 def _forward() -> None:
     for path in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
         Path("/proc/sys/net", path).write_text("1")
+
+
+def _hurry() -> None:
+    for family in ("ipv4", "ipv6"):
+        Path("/proc/sys/net", family, "neigh/eth0/retrans_time_ms").write_text("100")
 
 
 def _index(nl: IPRoute, name: str) -> int:
