@@ -8,9 +8,11 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from pyroute2 import IPRoute
@@ -20,11 +22,12 @@ from intertie.drivers.cloud.linux_host import port_name
 from intertie.drivers.linux.announce import announcement
 from intertie.drivers.linux.icmp import Echo, Outcome, Pinger, ping
 from intertie.drivers.linux.netns import Namespaces, Netns
-from intertie.drivers.linux.rtnl import Reader
+from intertie.drivers.linux.rtnl import Link, Reader
 from intertie.model.items import Host, Key, Network, key
 from intertie.testing.driver_suite import host, network
 
 pytestmark = pytest.mark.net
+T = TypeVar("T")
 NTF_MASTER, NUD_NOARP = 0x04, 0x40
 WEB, DB = Netns("nantes-web"), Netns("nantes-db")
 
@@ -58,6 +61,20 @@ async def reached(spaces: Namespaces, ns: Netns, target: str, size: int = 84) ->
             if echo.outcome is not Outcome.TIMEOUT:
                 break
         return echo
+
+
+async def read(spaces: Namespaces, ns: Netns | None, look: Callable[[Reader], T]) -> T:
+    def inside() -> T:
+        with Reader() as reader:
+            return look(reader)
+
+    return await spaces.run(ns, inside)
+
+
+async def device(spaces: Namespaces, name: str) -> Link:
+    link = await read(spaces, None, lambda reader: reader.link(name))
+    assert link is not None
+    return link
 
 
 async def two_hosts(cloud: LinuxCloud, on: Network | None = None) -> tuple[Network, Host, Host]:
@@ -110,7 +127,7 @@ async def test_two_projects_with_equal_prefixes_do_not_meet(spaces: Namespaces, 
 
 async def test_an_edit_loses_no_packet_of_what_it_does_not_touch(spaces: Namespaces, cloud: LinuxCloud) -> None:
     blue, web, _ = await two_hosts(cloud)
-    first = (await spaces.run(None, lambda: Reader().link(port_name(web.id)))).index
+    first = (await device(spaces, port_name(web.id))).index
     async with Pinger(spaces, WEB) as pinger:
         running = asyncio.create_task(ping_on(pinger, ip_address("10.0.0.11")))
         moved = replace(web, mtu=1400, interfaces=(*web.interfaces, ip_interface("10.0.0.30/24")))
@@ -121,7 +138,7 @@ async def test_an_edit_loses_no_packet_of_what_it_does_not_touch(spaces: Namespa
         outcomes = await running
     assert len(outcomes) > 5
     assert set(outcomes) == {Outcome.REPLY}
-    assert (await spaces.run(None, lambda: Reader().link(port_name(web.id)))).index == first
+    assert (await device(spaces, port_name(web.id))).index == first
     assert (await reached(spaces, DB, "10.0.0.30")).outcome is Outcome.REPLY
 
 
@@ -153,16 +170,16 @@ async def test_a_new_address_is_announced(spaces: Namespaces, cloud: LinuxCloud)
 
 
 async def neighbours(spaces: Namespaces, ns: Netns) -> dict[object, str]:
-    return {n.address: n.mac for n in await spaces.run(ns, lambda: Reader().neighbours()) if n.address}
+    return {n.address: n.mac for n in await read(spaces, ns, lambda reader: reader.neighbours()) if n.address}
 
 
 async def test_the_agents_namespace_gains_no_address_and_says_nothing(spaces: Namespaces, cloud: LinuxCloud) -> None:
-    before = await spaces.run(None, lambda: Reader().addresses())
+    before = await read(spaces, None, lambda reader: reader.addresses())
     await cloud.ensure(network())
     heard = await spaces.run(None, lambda: listen(network().bridge))
     await cloud.ensure(host(network()))
-    assert await spaces.run(None, lambda: Reader().addresses()) == before
-    links = {link.name: link for link in await spaces.run(None, lambda: Reader().links())}
+    assert await read(spaces, None, lambda reader: reader.addresses()) == before
+    links = {link.name: link for link in await read(spaces, None, lambda reader: reader.links())}
     own_macs = {
         bytes.fromhex(links[n].mac.replace(":", "")) for n in (network().bridge, port_name(host(network()).id))
     }
@@ -220,13 +237,13 @@ async def test_an_existing_bridge_stays_as_its_owner_made_it(
     await cloud.remove(old)
     assert await facts_of_bridge(spaces) == before
     assert await spaces.netlink(None, lambda nl: nl.link("get", ifname="br0")[0].get_attr("IFLA_IFALIAS")) == "rack 3"
-    link = await spaces.run(None, lambda: Reader().link("br0"))
+    link = await device(spaces, "br0")
     assert link.altnames == ("uplink",)
 
 
 async def facts_of_bridge(spaces: Namespaces) -> tuple[object, ...]:
-    link = await spaces.run(None, lambda: Reader().link("br0"))
-    addresses = await spaces.run(None, lambda: Reader().addresses())
+    link = await device(spaces, "br0")
+    addresses = await read(spaces, None, lambda reader: reader.addresses())
     stp, snooping = link.number(5), link.number(23)
     return link.mac, link.mtu, link.up, link.alias, link.ipv6, stp, snooping, [a for a in addresses if a.scope == 0]
 
@@ -321,7 +338,7 @@ async def test_lost_news_name_everything(spaces: Namespaces, cloud: LinuxCloud) 
     """The kernel drops news when nobody reads; who then reads hears of all that is there."""
     items = await two_hosts(cloud)
     changes = cloud.changes()
-    first = asyncio.create_task(anext(changes))
+    first = asyncio.ensure_future(anext(changes))
     heard: list[Key] = []
     index = await spaces.run(None, lambda: socket.if_nametoindex(network().bridge))
 
