@@ -17,7 +17,7 @@ from intertie.federation.certificates import issue
 from intertie.federation.keys import RootKey, create
 from intertie.federation.transport import Caller, PeerAddress
 from intertie.federation.trust import Trust
-from intertie.model.errors import Forbidden, Refused
+from intertie.model.errors import Forbidden
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -140,11 +140,16 @@ def test_a_new_root_for_a_name_ends_the_old_one(
     assert trust.holds(trust.identify(der(rebuilt)))
 
 
-def test_a_table_with_a_wrong_root_changes_nothing(trust: Trust, roots: dict[str, RootKey]) -> None:
-    for pins in ({"lyon": roots["rennes"].root.der}, {"lyon": b"none"}):
-        with pytest.raises(Refused):
-            trust.replace(pins)
-    assert trust.identify(der(roots["lyon"])).caller.name == "lyon"
+def test_a_pin_that_is_none_neither_counts_nor_shields_another_from_being_forgotten(
+    trust: Trust, roots: dict[str, RootKey], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for bad in (roots["rennes"].root.der, b"none"):
+        trust.replace({name: roots[name].root.der for name in ("lyon", "rennes")})
+        assert trust.replace({"lyon": bad}) == {"lyon", "rennes"}
+        assert "lyon" in capsys.readouterr().out
+        for name in ("lyon", "rennes"):
+            with pytest.raises(Forbidden):
+                trust.identify(der(roots[name]))
 
 
 def test_leaf_and_contexts_are_renewed_at_half_life_and_on_a_new_table(

@@ -98,12 +98,12 @@ def test_every_cut_off_token_is_called_cut_off(text: str) -> None:
         assert refused.value.code == "invalid"
 
 
-@given(at=st.integers(0, 10_000), to=st.sampled_from("ABYZabyz0189-_"))
-def test_no_altered_token_is_taken(text: str, at: int, to: str) -> None:
-    at = len(PREFIX) + at % (len(text) - len(PREFIX))
-    if text[at] != to:
-        with pytest.raises(Refused):
-            parse(text[:at] + to + text[at + 1 :])
+def test_no_token_with_one_letter_changed_is_taken(text: str) -> None:
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    for at in range(len(PREFIX), len(text)):
+        for letter in letters.replace(text[at], ""):
+            with pytest.raises(Refused):
+                parse(text[:at] + letter + text[at + 1 :])
 
 
 def test_the_words_tell_what_is_wrong(text: str) -> None:

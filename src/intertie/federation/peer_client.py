@@ -66,7 +66,8 @@ class PeerClient:
                     return await self._join(peer, body)
                 return await self._call(peer, body)
         except TimeoutError as error:
-            raise _silent(peer, f"no reply within {timeout:g} s") from error
+            # With a number it is the kernel's, which has lost sight of the peer's machine.
+            raise _silent(peer, error.strerror or f"no reply within {timeout:g} s") from error
         except (OSError, Gone, TooLarge, h11.RemoteProtocolError) as error:
             raise _silent(peer, _words(error)) from error
         except Forbidden as error:

@@ -42,7 +42,7 @@ class TlsTransport:
     def trust(self, pins: Mapping[str, bytes]) -> None:
         """Trust exactly these sites (name → root certificate, DER). Cuts whoever is no longer among them.
 
-        Raises Refused, and changes nothing, for what is no root or another site's.
+        What is no root, or another site's, is not trusted; that is logged.
         """
         for name in self._trust.replace(pins):
             self.cut(name)

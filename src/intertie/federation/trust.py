@@ -13,11 +13,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import structlog
+
 from intertie.federation import certificates
 from intertie.federation.certificates import LIFETIME, Leaf
 from intertie.federation.keys import Root, RootKey, key_from_point, parse_root
 from intertie.federation.transport import Caller, PeerAddress
 from intertie.model.errors import Forbidden, Refused
+
+log = structlog.get_logger()
 
 Clock = Callable[[], datetime]
 """Aware, UTC."""
@@ -46,19 +50,27 @@ class Trust:
         self._clock = clock
         self._lifetime = lifetime
         self._pins: dict[str, Root] = {}
+        self._bad: dict[str, str] = {}
         self._contexts: _Contexts | None = None
         self._join: ssl.SSLContext | None = None
 
     def replace(self, pins: Mapping[str, bytes]) -> frozenset[str]:
         """Trust these sites (name → root certificate, DER) and no others, from now on.
 
-        Returns the names that were trusted, with the root they had, and no longer are: cut them. Raises
-        Refused, and changes nothing, if a root is none or names another site.
+        Returns the names that were trusted, with the root they had, and no longer are: cut them. A pin that is
+        no root of that name is left out and logged: it must not keep the others from being trusted, nor
+        from being forgotten.
         """
-        roots = {name: parse_root(der) for name, der in pins.items()}
-        for name, root in roots.items():
-            if root.name != name:
-                raise Refused(f"the root given for {name} is {root.name}'s")
+        roots: dict[str, Root] = {}
+        bad: dict[str, str] = {}
+        for name, der in pins.items():
+            try:
+                roots[name] = _root_of(name, der)
+            except Refused as error:
+                bad[name] = error.detail
+        if bad != self._bad:
+            self._bad = bad
+            log.warning("pins-not-usable", pins=bad)
         if roots == self._pins:
             return frozenset()
         gone = frozenset(name for name, root in self._pins.items() if roots.get(name) != root)
@@ -117,3 +129,10 @@ class Trust:
             leaf, certificates.server_context(leaf, roots), certificates.client_context(leaf, roots)
         )
         return self._contexts
+
+
+def _root_of(name: str, der: bytes) -> Root:
+    root = parse_root(der)
+    if root.name != name:
+        raise Refused(f"the root given for {name} is {root.name}'s")
+    return root
