@@ -135,14 +135,14 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _misunderstood(error: typer.TyperException, argv: Sequence[str]) -> int:
-    context = getattr(error, "ctx", None)
-    if context is None:
-        return _tell(usage(error.format_message()), argv)
-    if not argv or type(error).__name__ == "NoArgsIsHelpError":
-        print(error.format_message(), file=sys.stderr)
+    """A usage error, on one line. A noun without a verb is answered with its help, which is its message."""
+    said = error.format_message()
+    if said.startswith("Usage: "):
+        print(said, file=sys.stderr)
         return Exit.USAGE
-    words = " ".join(error.format_message().split())
-    return _tell(usage(words, f"{context.command_path} --help"), argv)
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "intertie"
+    return _tell(usage(" ".join(said.split()), f"{path} --help"), argv)
 
 
 def _tell(problem: Problem, argv: Sequence[str]) -> int:

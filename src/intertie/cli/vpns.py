@@ -14,7 +14,7 @@ from intertie.cli.client import Reply, segment
 from intertie.cli.problem import Exit
 from intertie.cli.session import Session, command
 from intertie.cli.vpn_shown import show_plan, show_vpn, verified, vpn_list
-from intertie.cli.wait import HOLD, Verdict, Wish, until_gone, until_ready
+from intertie.cli.wait import HOLD, Deadline, Verdict, Wish, until_gone, until_ready
 
 app = typer.Typer(help="Networks joined across sites.", no_args_is_help=True)
 
@@ -87,10 +87,10 @@ def create(
         _shown(session, session.client.call("POST", "/v1/vpns", wish).body)
         return
     with session.screen.waiting(f"asking {_names(members)}") as progress:
-        hold = min(wait, HOLD)
-        made = session.client.call("POST", "/v1/vpns", wish, wait=hold).body
+        deadline = Deadline(wait)
+        made = session.client.call("POST", "/v1/vpns", wish, wait=min(wait, HOLD)).body
         target = Wish(frozenset(str(each["site"]) for each in members))
-        reply, verdict = until_ready(session.client, made.text("id"), target, max(wait - hold, 0.0), progress)
+        reply, verdict = until_ready(session.client, made.text("id"), target, deadline, progress)
     if reply.body.text("phase") == "refused":
         # As when the agent itself waits: who hears the refusal has nothing left to clean up.
         session.client.call("DELETE", _path(reply.body), headers={"If-Match": reply.etag or "*"})
@@ -122,12 +122,10 @@ def update(
         _shown(session, session.client.call("PUT", _path(found.body), body, headers=match).body)
         return
     with session.screen.waiting(f"asking {_names(members)}") as progress:
-        hold = _hold(session, found.body, wait)
-        session.client.call("PUT", _path(found.body), body, headers=match, wait=hold)
+        deadline = Deadline(wait)
+        session.client.call("PUT", _path(found.body), body, headers=match, wait=_hold(session, found.body, wait))
         target = Wish(frozenset(str(each["site"]) for each in members), ".".join(found.body.texts("version")))
-        reply, verdict = until_ready(
-            session.client, found.body.text("id"), target, max(wait - hold, HOLD if hold > HOLD else 0.0), progress
-        )
+        reply, verdict = until_ready(session.client, found.body.text("id"), target, deadline, progress)
     _settled(session, reply, verdict)
 
 
@@ -149,10 +147,11 @@ def delete(
         return
     problem = None
     with session.screen.waiting(f"ending {found.body.text('name')}") as progress:
+        deadline = Deadline(wait)
         hold = wait if _foreign(session, found.body) else 0.0
         reply = session.client.call("DELETE", _path(found.body), query=query, headers=match, wait=hold)
         if reply.status != 204:
-            problem = until_gone(session.client, found.body.text("id"), HOLD if hold else wait, progress)
+            problem = until_gone(session.client, found.body.text("id"), deadline, progress)
     if problem is not None:
         raise problem
     session.screen.note(f"{found.body.text('name')} is gone")

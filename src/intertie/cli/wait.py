@@ -50,7 +50,7 @@ def _member(member: Body) -> str:
 def judge(vpn: Body, wish: Wish) -> Verdict:
     """Whether `vpn` is as wished, or never will be by itself."""
     members = {each.text("site"): each for each in vpn.parts("members")}
-    moved = vpn.texts("version") != wish.before.split(".")
+    moved = wish.before not in ("", ".".join(vpn.texts("version")))
     missing = sorted(wish.sites - members.keys())
     if vpn.text("phase") == "refused" or (missing and moved and vpn.text("reason")):
         return Verdict(True, _refused(vpn))
@@ -120,33 +120,41 @@ def _in_use(held: list[Body]) -> Problem:
 # ── Looking ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def pauses(seconds: float, clock: Callable[[], float] = time.monotonic) -> Iterator[None]:
-    """Yields at once and then at growing intervals; the last time when `seconds` are over."""
-    until, pause = clock() + seconds, FIRST_LOOK
-    while True:
-        yield
-        left = until - clock()
-        if left <= 0:
-            return
-        time.sleep(min(pause, left))
-        pause = min(pause * 1.5, LONGEST_PAUSE)
+class Deadline:
+    """`seconds` from now."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.seconds = seconds
+        self._clock = clock
+        self._until = clock() + seconds
+
+    def looks(self) -> Iterator[None]:
+        """Yields at once and then at growing intervals; the last time when the time is over."""
+        pause = FIRST_LOOK
+        while True:
+            left = self._until - self._clock()
+            yield
+            if left <= 0:
+                return
+            time.sleep(min(pause, left))
+            pause = min(pause * 1.5, LONGEST_PAUSE)
 
 
-def until_ready(client: Client, id: str, wish: Wish, seconds: float, progress: Progress) -> tuple[Reply, Verdict]:
-    """Look until `judge` is done or `seconds` are over: the last look, and what is wrong with it."""
-    for _ in pauses(seconds):
+def until_ready(client: Client, id: str, wish: Wish, deadline: Deadline, progress: Progress) -> tuple[Reply, Verdict]:
+    """Look until `judge` is done or the time is over: the last look, and what is wrong with it."""
+    for _ in deadline.looks():
         reply = client.get(f"/v1/vpns/{segment(id)}")
         progress.say(state(reply.body))
         verdict = judge(reply.body, wish)
         if verdict.done:
             return reply, verdict
-    return reply, Verdict(True, too_late(reply.body, seconds))
+    return reply, Verdict(True, too_late(reply.body, deadline.seconds))
 
 
-def until_gone(client: Client, id: str, seconds: float, progress: Progress) -> Problem | None:
+def until_gone(client: Client, id: str, deadline: Deadline, progress: Progress) -> Problem | None:
     """Look until nobody knows the Vpn any more; otherwise what keeps it."""
     last = Body(None)
-    for _ in pauses(seconds):
+    for _ in deadline.looks():
         try:
             last = client.get(f"/v1/vpns/{segment(id)}").body
         except Problem as problem:
@@ -154,4 +162,4 @@ def until_gone(client: Client, id: str, seconds: float, progress: Progress) -> P
                 return None
             raise
         progress.say(state(last))
-    return too_late(last, seconds)
+    return too_late(last, deadline.seconds)
