@@ -285,10 +285,11 @@ class Vpns:
             raise Conflict(answer.reason.text, code=answer.reason.code, hint=answer.reason.hint, sites=(vpn.home,))
         return Outcome(vpn=self._view(self._record(vpn.id)))
 
-    async def adopt(self, caller: Caller, wanted: str) -> VpnView:
+    async def adopt(self, caller: Caller, wanted: str, base: str = "*") -> VpnView:
         """This site becomes the home of a Vpn whose home is lost (rule 14)."""
         caller.needs(Role.ADMIN)
         vpn = self._standing(caller, wanted)
+        _check_base(vpn, base)
         await self.agent.write(lambda s: [change.adopted_vpn(s.table, self._record(vpn.id))])
         return self._view(self._record(vpn.id))
 

@@ -1,0 +1,141 @@
+"""What holds for every request: an id, a line in the log, a size and a shape that are safe to read."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from intertie.api import problems
+from intertie.model.codec import loads
+from intertie.model.errors import IntertieError, Refused
+
+log = structlog.get_logger()
+
+MAX_BODY = 1024 * 1024
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_QUIET = frozenset({"/livez", "/readyz", "/metrics"})
+"""Asked for by machines every few seconds: not worth a line."""
+
+
+class Access:
+    """ASGI: gives each request an id (the caller's, if it brought a decent one), and tells the log how it ended."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        state = scope.setdefault("state", {})
+        state["request_id"] = id
+        begun = time.monotonic()
+        status = 500
+
+        async def told(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                _complete(MutableHeaders(scope=message), id)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, told)
+        finally:
+            _tell(scope, status, round((time.monotonic() - begun) * 1000, 1))
+
+
+def _complete(headers: MutableHeaders, id: str) -> None:
+    headers["X-Request-Id"] = id
+    headers.setdefault("X-Content-Type-Options", "nosniff")
+    # Answers hold tokens, and what was true a moment ago.
+    headers.setdefault("Cache-Control", "no-store")
+
+
+def _tell(scope: Scope, status: int, ms: float) -> None:
+    state = scope["state"]
+    caller = state.get("caller")
+    # The path as it was sent, percent-encoded: nothing in it can end a line of the log.
+    path = scope.get("raw_path", b"").decode("ascii", "replace")
+    line = log.debug if scope["path"] in _QUIET else log.info
+    line(
+        "request",
+        id=state["request_id"],
+        method=scope["method"],
+        path=path,
+        status=status,
+        ms=ms,
+        project=caller.project if caller else "",
+        token=caller.token if caller else "",
+    )
+
+
+class Limits:
+    """ASGI: reads the whole body, of at most 1 MiB, and looks at its shape before any parser that might mind."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+            await self.app(scope, receive, send)
+            return
+        try:
+            body = await _read(Headers(scope=scope), receive)
+        except IntertieError as error:
+            # Whatever is still to come is not read, so the connection cannot serve again.
+            await problems.refusal(error, {"Connection": "close"})(scope, receive, send)
+            return
+        if body is not None:
+            await self.app(scope, _replay(body, receive), send)
+
+
+async def _read(headers: Headers, receive: Receive) -> bytes | None:
+    """The body; None if the caller went away. Refused: too large, not JSON, or nested too deep."""
+    length = headers.get("content-length", "0")
+    if length.isdigit() and int(length) > MAX_BODY:
+        raise _too_large()
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY:
+            raise _too_large()
+        if not message.get("more_body"):
+            break
+    if body:
+        _check_type(headers.get("content-type", ""))
+        loads(bytes(body), MAX_BODY)
+    return bytes(body)
+
+
+def _too_large() -> Refused:
+    return Refused(f"a request may have {MAX_BODY} octets", code="too-large")
+
+
+def _check_type(given: str) -> None:
+    media = given.partition(";")[0].strip().lower()
+    if media and media != "application/json" and not media.endswith("+json"):
+        raise Refused(f"{media} is not read here", code="unsupported-media-type", hint="application/json")
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    given = False
+
+    async def again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again

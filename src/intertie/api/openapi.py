@@ -1,0 +1,136 @@
+"""The OpenAPI 3.1 document: what the routers cannot say for themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from pydantic import TypeAdapter
+
+from intertie import __version__
+from intertie.agent.access import Role
+from intertie.api.auth import Needs
+from intertie.api.problems import CODES, MEDIA_TYPE, Problem, problem_of
+from intertie.model.errors import IntertieError
+
+Responses = dict[int | str, dict[str, Any]]
+
+DESCRIPTION = """\
+One site's agent of Intertie: it joins networks of this cloud to those of others, which run agents of their own.
+
+Errors are problem documents (RFC 9457) with a stable `code`, and a `hint` that says what would help. A Vpn has an
+`ETag`; changing it needs `If-Match`. `Prefer: wait=S` holds an answer until it is settled. Lists come in pages.
+Times are RFC 3339 in UTC. What belongs to another project does not exist for you.
+"""
+
+TAGS = (
+    ("vpns", "Services between sites: stretch a network (l2), or route between networks (l3)."),
+    ("networks", "Networks of this site's own cloud."),
+    ("hosts", "Hosts on these networks."),
+    ("plan", "What would be done, before it is."),
+    ("events", "What happens."),
+    ("site", "This site."),
+    ("peers", "The other sites, and what their projects may do here."),
+    ("tokens", "Who may speak to this site."),
+    ("system", "Open to all: alive, ready, metrics."),
+)
+
+EXAMPLES = {
+    "overlap": "10.0.0.0/24 (blue) overlaps 10.0.0.0/16 (old)",
+    "in-use": "lyon has 2 ports in use",
+    "refused-by-member": "lyon: network blue is attached to another Vpn",
+    "stale": "blue is at version 0.1.7, not 0.1.5",
+    "owner-silent": "nantes, the home of blue, does not answer",
+}
+
+
+def problems(*codes: str) -> Responses:
+    """Responses of a route: the problems with these codes, by status."""
+    by_status: dict[int, list[str]] = {}
+    for code in codes:
+        by_status.setdefault(CODES[code].status, []).append(code)
+    return {status: _problem_response(found) for status, found in by_status.items()}
+
+
+def _problem_response(codes: list[str]) -> dict[str, Any]:
+    examples = {code: {"value": _example(code)} for code in codes}
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {
+        "description": "; ".join(f"{CODES[code].title} (`{code}`)" for code in codes) + ".",
+        "content": {MEDIA_TYPE: {"schema": schema, "examples": examples}},
+    }
+
+
+def _example(code: str) -> dict[str, Any]:
+    problem = problem_of(IntertieError(EXAMPLES.get(code, CODES[code].title.lower()), code=code))
+    shown: dict[str, Any] = TypeAdapter(Problem).dump_python(problem, mode="json")
+    return shown
+
+
+def shows(status: int, model: Any, words: str) -> Responses:
+    """A success with another shape than the usual one."""
+    return {status: {"model": model, "description": words}}
+
+
+def made(words: str, status: int = 201, *, etag: bool = False) -> Responses:
+    """A success with headers."""
+    headers: dict[str, Any] = {}
+    if status == 201:
+        headers["Location"] = {"description": "Where it is.", "schema": {"type": "string"}}
+    if etag:
+        headers["ETag"] = {"description": "Its version, for If-Match.", "schema": {"type": "string"}}
+    return {status: {"description": words, "headers": headers}}
+
+
+def events_shown() -> Responses:
+    example = (
+        'id: 01K-7\ndata: {"at":"2026-01-01T00:00:00Z","id":"nantes.01K","kind":"vpn",'
+        '"seq":7,"site":"nantes","what":"live"}\n\n'
+    )
+    content = {"text/event-stream": {"schema": {"type": "string"}, "example": example}}
+    return {200: {"description": "A stream that does not end by itself.", "content": content}}
+
+
+def role_of(dependant: Dependant) -> Role | None:
+    """The role that a route needs; None if it asks for no caller."""
+    needs = [d.call.role for d in dependant.dependencies if isinstance(d.call, Needs)]
+    return max(needs, default=None)
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """The document, made once."""
+    if app.openapi_schema is None:
+        made = get_openapi(
+            title="Intertie",
+            version=__version__,
+            openapi_version="3.1.0",
+            summary="Many independent clouds, one network.",
+            description=DESCRIPTION,
+            routes=app.routes,
+            tags=[{"name": name, "description": words} for name, words in TAGS],
+            license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        )
+        schemas = made.setdefault("components", {}).setdefault("schemas", {})
+        schemas.update(_problem_schema())
+        made["x-problems"] = {code: {"status": m.status, "title": m.title} for code, m in CODES.items()}
+        _tell_roles(app, made["paths"])
+        app.openapi_schema = made
+    return app.openapi_schema
+
+
+def _problem_schema() -> dict[str, Any]:
+    schema = TypeAdapter(Problem).json_schema(ref_template="#/components/schemas/{model}")
+    return {**schema.pop("$defs", {}), "Problem": schema}
+
+
+def _tell_roles(app: FastAPI, paths: dict[str, Any]) -> None:
+    for route in app.routes:
+        if isinstance(route, APIRoute) and route.include_in_schema and (role := role_of(route.dependant)):
+            for method in route.methods or ():
+                operation = paths[route.path][method.lower()]
+                operation["x-role"] = role.name.lower()
+                words = operation.get("description", "")
+                operation["description"] = f"{words}\n\nNeeds the role **{role.name.lower()}**.".strip()

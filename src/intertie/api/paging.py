@@ -1,0 +1,66 @@
+"""Lists, page by page: {"items": […], "next": marker or null}.
+
+A marker is the place in the order after the last item shown, not a count, so that items that come or go between
+two pages neither hide others nor show them twice. It is opaque: base64url of the sort key.
+"""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as Base64Error
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Annotated, Generic, TypeVar
+
+from fastapi import Depends, Query
+
+from intertie.model.errors import Refused
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page(Generic[T]):
+    """One page of a list; `next` is the marker of the one that follows, null at the end."""
+
+    items: tuple[T, ...]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which page is wanted."""
+
+    limit: int
+    after: str
+
+    def of(self, all: Iterable[S], key: Callable[[S], str]) -> Page[S]:
+        """The page of `all`, in the order of `key`, which is unique to each."""
+        rest = sorted(((key(item), item) for item in all if key(item) > self.after), key=itemgetter(0))
+        shown = rest[: self.limit]
+        more = len(rest) > len(shown)
+        return Page(items=tuple(item for _, item in shown), next=_marker(shown[-1][0]) if more else None)
+
+
+def _marker(key: str) -> str:
+    return urlsafe_b64encode(key.encode()).decode().rstrip("=")
+
+
+def _key(marker: str) -> str:
+    try:
+        return urlsafe_b64decode(marker.encode("ascii") + b"=" * (-len(marker) % 4)).decode()
+    except (Base64Error, UnicodeError):
+        raise Refused(f"marker {marker!r:.60} is none of ours", hint="take `next` of the page before") from None
+
+
+async def _window(
+    limit: Annotated[int, Query(ge=1, le=1000, description="Items on a page.")] = 100,
+    marker: Annotated[str, Query(max_length=600, description="`next` of the page before.")] = "",
+) -> Window:
+    return Window(limit, _key(marker))
+
+
+Paged = Annotated[Window, Depends(_window)]
+"""A handler's parameter: the page that is wanted."""

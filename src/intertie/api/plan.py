@@ -1,0 +1,48 @@
+"""/v1/plan: what this site's next round would do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastapi import APIRouter
+
+from intertie.agent.vpn_views import PlanChange, PlanView
+from intertie.api.auth import Reader
+from intertie.api.openapi import problems
+from intertie.api.services import Uses
+from intertie.api.sight import item_project
+from intertie.model.items import Item, key
+from intertie.planning.diff import describe
+
+router = APIRouter(prefix="/plan", tags=["plan"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SitePlan(PlanView):
+    """`orphans` carry our mark but no record explains them; `kept` go when nobody's port is on them any more."""
+
+    orphans: tuple[PlanChange, ...]
+    kept: tuple[PlanChange, ...]
+
+
+@router.get("", summary="Show the next round", responses=problems("storage"))
+async def show_plan(use: Uses, who: Reader) -> SitePlan:
+    """Of your project; an admin sees all. Empty when the site is as it shall be."""
+    plan = await use.rounds.plan()
+
+    def mine(item: Item) -> bool:
+        return who.sees(item_project(use.agent, item))
+
+    last, site = use.agent.table.last(), use.agent.site
+    return SitePlan(
+        base_version=f"{last.incarnation}.{last.seq}",
+        changes=tuple(_line(site, c.op, c.item, c.text) for c in plan.changes if mine(c.item)),
+        orphans=tuple(
+            _line(site, "?", i, f"? {describe(i)}: no record explains it") for i in plan.orphans if mine(i)
+        ),
+        kept=tuple(_line(site, "!", i, f"! {describe(i)}: ports are in use") for i in plan.kept if mine(i)),
+    )
+
+
+def _line(site: str, op: str, item: Item, text: str) -> PlanChange:
+    return PlanChange(site=site, op=op, what=key(item)[0].value, text=text)

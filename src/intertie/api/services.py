@@ -1,0 +1,35 @@
+"""What the API serves: the agent's use cases, handed in by `main`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+
+from intertie.agent.access import Tokens
+from intertie.agent.agent import Agent
+from intertie.agent.enrolment import Enrolment
+from intertie.agent.health import Health
+from intertie.agent.networks import Networks
+from intertie.agent.round import Rounds
+from intertie.agent.vpns import Vpns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    agent: Agent
+    vpns: Vpns
+    networks: Networks
+    enrolment: Enrolment
+    tokens: Tokens
+    rounds: Rounds
+    health: Health
+
+
+async def _services(request: Request) -> Services:
+    return cast(Services, request.app.state.services)
+
+
+Uses = Annotated[Services, Depends(_services)]
+"""A handler's parameter: the use cases."""
