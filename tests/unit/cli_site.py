@@ -48,6 +48,7 @@ def problem(code: str, status: int, detail: str = "it cannot be", hint: str = "d
         "code": code,
         "hint": hint,
         "sites": list(sites),
+        "fields": [],
     }
     return Answer(body, status, {"Content-Type": "application/problem+json"})
 

@@ -182,7 +182,7 @@ def test_renaming(cli: Runner, site: Site) -> None:
 
 
 def stream(*events: dict[str, Any]) -> Answer:
-    lines = [f"id: {e['seq']}\nevent: {e['kind']}\ndata: {json.dumps(e)}\n\n" for e in events]
+    lines = [f"id: boot-{e['seq']}\ndata: {json.dumps(e)}\n\n" for e in events]
     return Answer(": hello\n\n" + "".join(lines), 200, {"Content-Type": "text/event-stream"})
 
 
@@ -192,6 +192,9 @@ EVENTS = (
     {"seq": 8, "at": AT, "kind": "answer", "id": "lyon.a", "site": "lyon", "what": "accepted nantes.01k0blue"},
     {"seq": 9, "at": AT, "kind": "peer", "id": "lyon", "site": "lyon", "what": "joined by invitation"},
     {"seq": 10, "at": AT, "kind": "vpn", "id": "nantes.01k1red", "site": "nantes", "what": "live"},
+    {"seq": 11, "at": AT, "kind": "change", "id": "nantes.01k0blue/nantes.n", "site": "nantes", "what": "+ segment"},
+    {"seq": 12, "at": AT, "kind": "change", "id": "nantes.n", "site": "nantes", "what": "+ network lab"},
+    {"seq": 13, "at": AT, "kind": "gap", "id": "", "site": "nantes", "what": "events are missing"},
 )
 
 
@@ -199,7 +202,7 @@ def test_events_are_told_until_the_agent_ends_them(cli: Runner, site: Site) -> N
     site.on("GET", "/v1/events", stream(*EVENTS))
     said = cli("events", "--after", "6")
     assert said.out.splitlines()[2] == "    9  2026-11-22 02:59:00 UTC  peer  lyon  lyon  joined by invitation"
-    assert len(said.out.splitlines()) == 4
+    assert len(said.out.splitlines()) == len(EVENTS)
     assert (said.code, said.err.splitlines()[0]) == (1, "error: the agent ended the stream of events")
     assert site.last("GET").headers["last-event-id"] == "6"
 
@@ -208,9 +211,9 @@ def test_events_of_vpns_and_of_one(cli: Runner, site: Site) -> None:
     site.on("GET", "/v1/events", stream(*EVENTS))
     site.holds_vpn(vpn(member("nantes")))
     told = [json.loads(line) for line in cli("vpn", "events", "-o", "json").out.splitlines()]
-    assert told == [EVENTS[0], EVENTS[1], EVENTS[3]]
+    assert [e["seq"] for e in told] == [7, 8, 10, 11, 13]
     told = [json.loads(line) for line in cli("vpn", "events", "blue", "-o", "json").out.splitlines()]
-    assert told == [EVENTS[0], EVENTS[1]]
+    assert [e["seq"] for e in told] == [7, 8, 11, 13]
 
 
 def test_events_that_are_refused(cli: Runner, site: Site) -> None:

@@ -33,6 +33,9 @@ OTHER_CODES = [
     ("precondition-required", 428, 1),
     ("rate", 429, 1),
     ("storage", 503, 1),
+    ("failed", 409, 1),
+    ("starting", 503, 1),
+    ("internal", 500, 1),
     ("owner-silent", 503, 3),
     ("invented-tomorrow", 418, 1),
 ]

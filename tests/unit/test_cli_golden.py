@@ -93,10 +93,10 @@ def full(site: Site) -> Site:
     site.on("GET", "/v1/peers", items(*PEERS))
     site.on(
         "GET",
-        "/v1/peers/lyon/mappings",
+        "/v1/mappings",
         items({"peer": "lyon", "theirs": "demo", "ours": "lab", "may": ["l2", "l3"]}),
     )
-    site.on("GET", "/v1/peers/rennes/mappings", items())
+    site.on("GET", "/v1/peers/lyon", Answer(PEERS[0]))
     site.on("GET", "/v1/networks", items(*NETWORKS))
     site.on("GET", "/v1/hosts", items(*HOSTS))
     site.on(
@@ -104,9 +104,10 @@ def full(site: Site) -> Site:
         "/v1/tokens",
         items({"id": "0f1e2d", "project": "demo", "role": "admin", "created_at": "2026-11-22T01:00:00+00:00"}),
     )
-    orphan = "segment nantes.01kold l2 vni 65540"
+    orphan = {"site": "nantes", "op": "?", "what": "segment", "text": "? segment nantes.01kold l2 vni 65540"}
+    kept = {"site": "nantes", "op": "!", "what": "network", "text": "! network old: ports are in use"}
     round = [{"site": "nantes", "op": "+", "what": "segment", "text": "+ segment nantes.01k1db l3 vni 65538"}]
-    site.on("GET", "/v1/plan", Answer({"base_version": "", "changes": round, "orphans": [orphan]}))
+    site.on("GET", "/v1/plan", Answer({"base_version": "", "changes": round, "orphans": [orphan], "kept": [kept]}))
     site.on("PUT", "/v1/vpns/nantes.01k0blue", Answer(PLAN))
     site.on("POST", "/v1/vpns", Answer(PLAN))
     pair = {"from": END, "to": FAR, "rtt_ms": 12.3, "mtu": 1450, "ok": True, "broken_at": "", "hint": ""}
@@ -211,8 +212,10 @@ def test_help(cli: Runner, words: tuple[str, ...]) -> None:
 
 def drawn(table: Table, width: int, colours: bool = False) -> str:
     screen = io.StringIO()
-    system = "standard" if colours else None
-    show(table, Console(file=screen, force_terminal=True, width=width, color_system=system, highlight=False))
+    console = Console(
+        file=screen, force_terminal=True, width=width, color_system="standard" if colours else None, highlight=False
+    )
+    show(table, console)
     return screen.getvalue()
 
 

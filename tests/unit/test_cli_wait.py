@@ -200,6 +200,15 @@ def test_deleted_at_once(cli: Runner, site: Site) -> None:
     assert site.last("DELETE").query == {"force": "true"}
 
 
+def test_a_planned_end_changes_nothing(cli: Runner, site: Site) -> None:
+    site.holds_vpn(READY)
+    change = {"site": "lyon", "op": "-", "what": "segment", "text": "- segment blue vni 65537"}
+    site.on("DELETE", f"/v1/vpns/{ID}", Answer({"base_version": "0.1.5", "changes": [change]}))
+    said = cli("vpn", "delete", "blue", "--plan")
+    assert (said.code, said.out) == (Exit.OK, "- lyon  segment blue vni 65537\n")
+    assert site.last("DELETE").query == {"plan": "true"}
+
+
 def test_ending_another_sites_vpn_says_who_was_asked(cli: Runner, site: Site) -> None:
     site.holds_vpn(READY)
     pending = {"proposal": "p1", "waiting_for": "lyon"}

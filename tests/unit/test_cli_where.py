@@ -12,6 +12,8 @@ from intertie.cli.where import DEFAULT_URL, Flags, Place, place
 from tests.unit.cli_run import Runner
 from tests.unit.cli_site import Answer, Site, items, problem, serving, serving_socket
 
+NOTHING = Flags()
+
 
 def config(home: Path, text: str) -> None:
     folder = home / ".config" / "intertie"
@@ -19,8 +21,8 @@ def config(home: Path, text: str) -> None:
     (folder / "cli.toml").write_text(text)
 
 
-def found(home: Path, flags: Flags | None = None, **environment: str) -> Place:
-    return place(flags or Flags(), {"HOME": str(home), "INTERTIE_DIR": str(home / "none"), **environment})
+def found(home: Path, flags: Flags = NOTHING, /, **environment: str) -> Place:
+    return place(flags, {"HOME": str(home), "INTERTIE_DIR": str(home / "none"), **environment})
 
 
 def test_the_default(tmp_path: Path) -> None:

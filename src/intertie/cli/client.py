@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 SECONDS = 30.0
 """For an answer, beyond what the agent was asked to wait."""
 PAGE = 500
+LONGEST = 3600.0
+"""Seconds to ask for in one request; the agent grants less."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -87,7 +89,7 @@ class Client:
         patience: float = SECONDS,
     ) -> Reply:
         """One request. With `wait`, the agent may hold its answer for that many seconds (`Prefer: wait`)."""
-        more = {**(headers or {}), **({"Prefer": f"wait={wait:g}"} if wait else {})}
+        more = {**(headers or {}), **({"Prefer": f"wait={min(round(wait, 3), LONGEST):g}"} if wait else {})}
         http = self._open()
         request = http.build_request(
             method,

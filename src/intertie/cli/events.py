@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -12,21 +13,34 @@ from intertie.cli.problem import Problem
 from intertie.cli.session import Session
 from intertie.cli.shown import moment
 
-AFTER = Annotated[str, typer.Option("--after", metavar="SEQ", help="Begin after this event.")]
-OF_VPNS = ("vpn", "answer", "proposal")
-"""Kinds of events that are about Vpns."""
+AFTER = Annotated[str, typer.Option("--after", metavar="SEQ", help="Begin after this one.")]
+OF_VPNS = ("vpn", "answer", "proposal", "health", "loop")
+"""Kinds of events that are about Vpns; changes and failures are if they are of a segment, whose id has a slash."""
+
+Wanted = Callable[[Body], bool]
 
 
-def follow(session: Session, after: str, about: str = "", kinds: tuple[str, ...] = ()) -> None:
-    """Print events as they come. `about`: only those with this id in them; `kinds`: only these (() for all)."""
+def everything(event: Body) -> bool:
+    return True
+
+
+def of_vpns(event: Body) -> bool:
+    """`gap`, the word that something was missed, is for everybody."""
+    kind = event.text("kind")
+    return kind in OF_VPNS or kind == "gap" or (kind in ("change", "failed") and "/" in event.text("id"))
+
+
+def of_vpn(id: str) -> Wanted:
+    """About this one: its record, its segments, and answers, which name it."""
+    return lambda event: event.text("kind") == "gap" or id in f"{event.text('id')} {event.text('what')}"
+
+
+def follow(session: Session, after: str, wanted: Wanted = everything) -> None:
+    """Print events as they come, those that are `wanted`."""
     try:
         for event in session.client.events(after):
-            body = event.body
-            if kinds and body.text("kind") not in kinds:
-                continue
-            if about and about not in f"{body.text('id')} {body.text('what')}":
-                continue
-            _print(session, body)
+            if wanted(event.body):
+                _print(session, event.body)
     except KeyboardInterrupt:
         return
     raise Problem("broken", "the agent ended the stream of events", "intertie status")

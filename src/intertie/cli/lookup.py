@@ -9,6 +9,9 @@ from intertie.cli.problem import Problem, usage
 
 def vpn(client: Client, wanted: str) -> Reply:
     """The Vpn with its ETag. Problem `not-found` for none, `usage` when several projects have one of that name."""
+    if "." in wanted:
+        # A name is a DNS label; an id has its home's name before a dot.
+        return client.get(f"/v1/vpns/{segment(wanted)}")
     found = [each for each in client.get("/v1/vpns", name=wanted).body.parts("items") if each.text("name") == wanted]
     if len(found) > 1:
         ids = ", ".join(f"{each.text('id')} ({each.text('project')})" for each in found)

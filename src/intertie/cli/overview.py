@@ -33,7 +33,8 @@ def status(session: Session) -> None:
     screen.line()
     screen.table(vpn_list(found.parts("items")))
     _told("to be done in the next round", session, plan_lines(plan))
-    _told("explained by no record, so it is kept", session, [f"? {each}" for each in plan.texts("orphans")])
+    _told("to be removed when no port is on them", session, plan_lines(plan, "kept"))
+    _told("explained by no record, so it is kept", session, plan_lines(plan, "orphans"))
 
 
 def _plan(session: Session) -> Body:

@@ -9,7 +9,7 @@ missing (5).
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from intertie.cli.body import Body
@@ -47,6 +47,11 @@ EXITS = {
     "precondition-required": Exit.FAILED,
     "rate": Exit.FAILED,
     "storage": Exit.FAILED,
+    "failed": Exit.FAILED,
+    "starting": Exit.FAILED,
+    "internal": Exit.FAILED,
+    "method-not-allowed": Exit.FAILED,
+    "unsupported-media-type": Exit.FAILED,
     # This program's own.
     "usage": Exit.USAGE,
     "unreachable": Exit.USAGE,
@@ -75,8 +80,8 @@ class Problem(Exception):
     hint: str = ""
     status: int = 0
     sites: tuple[str, ...] = ()
-    title: str = ""
-    type: str = "about:blank"
+    body: Body = field(default_factory=lambda: Body(None))
+    """As the agent told it."""
 
     def __post_init__(self) -> None:
         super().__init__(self.detail)
@@ -86,10 +91,12 @@ class Problem(Exception):
         return EXITS.get(self.code, Exit.FAILED)
 
     def json(self) -> str:
-        """One JSON object with the fields of the interface's ERROR."""
+        """One JSON object: the agent's own, or one with the fields of the interface's ERROR."""
+        if self.body.text("code"):
+            return json.dumps(self.body.told, ensure_ascii=False)
         told = {
-            "type": self.type,
-            "title": self.title or TITLES.get(self.code, self.code),
+            "type": "about:blank",
+            "title": TITLES.get(self.code, self.code),
             "status": self.status or None,
             "detail": self.detail,
             "code": self.code,
@@ -121,6 +128,5 @@ def told(status: int, text: str) -> Problem:
         body.text("hint"),
         status,
         tuple(body.texts("sites")),
-        body.text("title"),
-        body.text("type") or "about:blank",
+        body,
     )

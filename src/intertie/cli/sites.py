@@ -11,7 +11,7 @@ import typer
 from intertie.cli import complete
 from intertie.cli.body import Body, Json
 from intertie.cli.client import segment
-from intertie.cli.problem import Problem, usage
+from intertie.cli.problem import usage
 from intertie.cli.screen import Screen
 from intertie.cli.session import Session, command
 from intertie.cli.shown import age, milliseconds, moment, yes
@@ -61,10 +61,7 @@ def show(session: Session, name: PEER) -> None:
     """This site or a peer: state, address, key, and what it can carry."""
     body = session.client.get("/v1/site").body
     if body.text("name") != name:
-        found = [each for each in session.client.items("/v1/peers").parts("items") if each.text("name") == name]
-        if not found:
-            raise Problem("not-found", f"no site {name}", "intertie site list", 404)
-        body = found[0]
+        body = session.client.get(f"/v1/peers/{segment(name)}").body
     if session.screen.is_json:
         session.screen.json(body)
         return
@@ -176,15 +173,13 @@ def mappings(
     peer: Annotated[str, typer.Argument(metavar="[PEER]", autocompletion=complete.peers)] = "",
 ) -> None:
     """Which projects of peers stand for which of ours."""
-    names = [peer] if peer else [each.text("name") for each in session.client.items("/v1/peers").parts("items")]
-    found = [
-        each for name in names for each in session.client.items(f"/v1/peers/{segment(name)}/mappings").parts("items")
-    ]
+    body = session.client.items(f"/v1/peers/{segment(peer)}/mappings" if peer else "/v1/mappings")
     if session.screen.is_json:
-        session.screen.json(Body({"items": [each.told for each in found], "next": None}))
+        session.screen.json(body)
         return
     rows = [
-        (each.text("peer"), each.text("theirs"), each.text("ours"), ",".join(each.texts("may"))) for each in found
+        (each.text("peer"), each.text("theirs"), each.text("ours"), ",".join(each.texts("may")))
+        for each in body.parts("items")
     ]
     session.screen.table(Table(MAPPINGS, rows, "no mappings; intertie site map PEER THEIRS OURS"))
 

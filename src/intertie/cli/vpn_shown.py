@@ -114,9 +114,9 @@ def _end(end: Body) -> str:
     return f"{place} {end.text('address')}".strip()
 
 
-def plan_lines(body: Body) -> list[str]:
+def plan_lines(body: Body, part: str = "changes") -> list[str]:
     """Like a diff: a mark, the site, what happens there."""
-    changes = body.parts("changes")
+    changes = body.parts(part)
     width = max((len(each.text("site")) for each in changes), default=0)
     return [f"{each.text('op')} {each.text('site'):<{width}}  {_what(each)}".rstrip() for each in changes]
 

@@ -137,11 +137,16 @@ def delete(
         bool, typer.Option("--force", help="Though ports are in use; they stay where they are.")
     ] = False,
     wait: WAIT = 0.0,
+    plan: PLAN = False,
 ) -> None:
     """End a Vpn. It is gone when every member has let go."""
     found = lookup.vpn(session.client, name)
     query = {"force": "true"} if force else {}
     match = {"If-Match": found.etag or "*"}
+    if plan:
+        planned = session.client.call("DELETE", _path(found.body), query={**query, "plan": "true"}, headers=match)
+        show_plan(session.screen, planned.body)
+        return
     if not wait:
         _ended(session, session.client.call("DELETE", _path(found.body), query=query, headers=match))
         return
@@ -198,7 +203,8 @@ def events_(
     after: events.AFTER = "",
 ) -> None:
     """Follow what happens to Vpns, until Ctrl-C."""
-    events.follow(session, after, lookup.vpn(session.client, name).body.text("id") if name else "", events.OF_VPNS)
+    wanted = events.of_vpn(lookup.vpn(session.client, name).body.text("id")) if name else events.of_vpns
+    events.follow(session, after, wanted)
 
 
 def _path(vpn: Body) -> str:
