@@ -110,7 +110,7 @@ def _pair(pair: Pair) -> dict[str, object]:
     found: dict[str, object] = {
         "from": _end(pair.source),
         "to": _end(pair.target),
-        "rtt_ms": pair.rtt_ms,
+        "rtt_ms": None if pair.rtt_ms is None else round(pair.rtt_ms, 3),
         "mtu": pair.mtu,
         "ok": pair.ok,
     }

@@ -121,8 +121,8 @@ def _serve(wish: Wish, stage: Stage, result: Result, progress: Progress) -> None
 
 
 def failed(abort: Abort) -> int:
-    """Say on stderr why; the exit code."""
-    print(f"intertie demo: {abort.detail}", file=sys.stderr)
+    """Say on stderr why, as every other command does; the exit code."""
+    print(f"error: {abort.detail}", file=sys.stderr)
     for line in abort.hint.splitlines():
-        print(f"  {line}", file=sys.stderr)
+        print(f"hint: {line}", file=sys.stderr)
     return abort.code

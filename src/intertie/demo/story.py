@@ -118,23 +118,24 @@ class Story:
                 self._progress.say(f"    {first.name}$ intertie site invite {other.name}")
                 self._progress.say(f"    {other.name}$ intertie site join {token[:12]}…")
                 other.admin.post("/v1/peers", {"token": token})
-            for party in self._parties:
-                self._know_all(party)
+            approved: set[tuple[str, str]] = set()
+            self._until("every site knows every other", lambda: self._strangers(approved))
 
-    def _know_all(self, party: Party) -> None:
-        """Approve whom others introduce, until every other site is up as seen from here."""
-        names = {other.name for other in self._parties} - {party.name}
-
-        def up() -> str:
+    def _strangers(self, approved: set[tuple[str, str]]) -> str:
+        """Who does not know whom yet. Each site approves, once, whom others introduce to it; both ends must."""
+        missing: list[str] = []
+        for party in self._parties:
             states = {peer["name"]: peer["state"] for peer in party.admin.items("/v1/peers")}
-            for name in sorted(names):
-                if states.get(name) == "pending":
-                    self._progress.say(f"    {party.name}$ intertie site approve {name}")
-                    party.admin.post(f"/v1/peers/{name}/approve")
-            missing = sorted(name for name in names if states.get(name) != "up")
-            return ", ".join(f"{name} is {states.get(name, 'unknown')}" for name in missing)
-
-        self._until(f"{party.name} knows all", up)
+            for other in self._parties:
+                state = states.get(other.name, "unknown")
+                if other is party or state == "up":
+                    continue
+                missing.append(f"{other.name} is {state} at {party.name}")
+                if state == "pending" and (party.name, other.name) not in approved:
+                    approved.add((party.name, other.name))
+                    self._progress.say(f"    {party.name}$ intertie site approve {other.name}")
+                    party.admin.post(f"/v1/peers/{other.name}/approve")
+        return ", ".join(missing)
 
     def _map_projects(self) -> None:
         """Default is deny: each site says which of its projects a peer's project stands for, and what it may."""
