@@ -29,6 +29,13 @@ async def listed(spaces: Namespaces) -> str:
     return "\n".join(" ".join(line.split()) for line in done.stdout.splitlines() if line.strip()) + "\n"
 
 
+def reload() -> None:
+    """An operator saves the rules, flushes them and loads them again."""
+    saved = subprocess.run(["nft", "list", "ruleset"], capture_output=True, check=True, env={"PATH": PATH}).stdout
+    subprocess.run(["nft", "flush", "ruleset"], check=True, env={"PATH": PATH})
+    subprocess.run(["nft", "-f", "-"], input=saved, check=True, env={"PATH": PATH})
+
+
 @pytest.mark.parametrize("name", ["l2", "l3", "router"])
 async def test_rules_as_nft_lists_them(tmp_path: Path, name: str) -> None:
     spaces = Namespaces(tmp_path / "netns")
@@ -38,6 +45,10 @@ async def test_rules_as_nft_lists_them(tmp_path: Path, name: str) -> None:
         assert await listed(spaces) == (GOLDEN / f"vxlan_{name}.nft").read_text()
         held = await spaces.run(None, lambda: nft.read("intertie"))
         assert tuple(held.values()) == wished
+        if name == "l3":  # nft(8) has no way to write the type of a set that holds what VXLAN encloses
+            return
+        await spaces.run(None, reload)
+        assert await listed(spaces) == (GOLDEN / f"vxlan_{name}.nft").read_text()
     finally:
         await spaces.run(None, lambda: nft.delete([(table.family, table.name) for table in wished]))
         await spaces.close()

@@ -23,7 +23,6 @@ from intertie.drivers.linux.nft_model import (
     FieldType,
     Hook,
     HookPoint,
-    InRange,
     LimitOver,
     Lookup,
     Mask,
@@ -52,7 +51,6 @@ expressions: st.SearchStrategy[Expression] = st.one_of(
     st.builds(Value, values, registers),
     st.builds(Cmp, st.sampled_from(Op), values, registers),
     st.builds(Mask, masks, registers),
-    st.builds(InRange, values, values, registers),
     st.builds(Lookup, names, st.booleans(), registers),
     st.builds(LimitOver, st.integers(1, 10**6), st.integers(1, 10**6)),
     st.builds(Verdict, st.sampled_from([Code.DROP, Code.ACCEPT, Code.RETURN])),
@@ -66,7 +64,7 @@ def test_an_expression_reads_back(expression: Expression) -> None:
     assert codec.decode(codec.encode(expression)) == expression
 
 
-@given(st.lists(expressions, max_size=6).map(tuple), st.text('abc :{}"', max_size=240))
+@given(st.lists(expressions, max_size=6).map(tuple), st.text('abc :{}"', max_size=120))
 def test_a_rule_reads_back(parts: tuple[Expression, ...], comment: str) -> None:
     table = Table(Family.BRIDGE, "t", (Chain("c", (Rule(parts, comment),), Hook(HookPoint.FORWARD, -300)),))
     chain, rule = codec.add_chains(table)
@@ -119,7 +117,7 @@ def test_what_cannot_be_written_is_refused() -> None:
     with pytest.raises(ValueError, match="register"):
         codec.encode(Meta(MetaKey.PROTOCOL, 16))
     with pytest.raises(ValueError, match="comment"):
-        list(codec.add_chains(Table(Family.INET, "t", (Chain("c", (Rule((), "x" * 241),)),))))
+        list(codec.add_chains(Table(Family.INET, "t", (Chain("c", (Rule((), "x" * 121),)),))))
 
 
 @given(st.binary(max_size=64))

@@ -148,7 +148,7 @@ def fifty() -> Segment:
 @pytest.mark.parametrize("wished", [segment(), segment(VpnKind.L3), fifty(), replace(segment(), blocked=True)])
 def test_facts_are_read_back_from_comments_that_fit(wished: Segment) -> None:
     lines = facts(SITE, wished)
-    assert all(0 < len(line.encode()) <= 240 for line in lines)
+    assert all(0 < len(line.encode()) <= 120 for line in lines)
     assert parse_facts(tables(SITE, wished)[0]) == (SITE, wished)
 
 

@@ -18,11 +18,9 @@ from intertie.drivers.linux.nft_model import (
     Counter,
     Element,
     Expression,
-    Family,
     FieldType,
     Hook,
     HookPoint,
-    InRange,
     LimitOver,
     Lookup,
     Mask,
@@ -175,7 +173,7 @@ def encode(expression: Expression) -> bytes:
     return nl.text(1, name) + nl.nested(2, *data)
 
 
-def _encode(e: Expression) -> tuple[str, list[bytes]]:  # noqa: C901 - one case an expression
+def _encode(e: Expression) -> tuple[str, list[bytes]]:
     match e:
         case Meta():
             return "meta", [nl.u32(2, e.key), nl.u32(1, _register(e.register))]
@@ -193,9 +191,6 @@ def _encode(e: Expression) -> tuple[str, list[bytes]]:  # noqa: C901 - one case 
             where = [nl.u32(1, _register(e.register)), nl.u32(2, _register(e.register)), nl.u32(3, len(e.mask))]
             zero = nl.nested(5, nl.attribute(1, bytes(len(e.mask))))
             return "bitwise", [*where, nl.nested(4, nl.attribute(1, e.mask)), zero]
-        case InRange():
-            ends = [nl.nested(3, nl.attribute(1, e.first)), nl.nested(4, nl.attribute(1, e.last))]
-            return "range", [nl.u32(1, _register(e.register)), nl.u32(2, Op.EQ), *ends]
         case Lookup():
             return "lookup", [nl.text(1, e.set), nl.u32(2, _register(e.register)), nl.u32(5, int(e.invert))]
         case LimitOver():
@@ -233,8 +228,6 @@ def _decode(name: str, f: dict[int, bytes]) -> Expression:
             return Cmp(Op(nl.number(f[2])), _data(f[3]), _slot(f[1]))
         case "bitwise" if f[1] == f[2] and not any(_data(f[5])):
             return Mask(_data(f[4]), _slot(f[1]))
-        case "range" if nl.number(f[2]) == Op.EQ:
-            return InRange(_data(f[3]), _data(f[4]), _slot(f[1]))
         case "lookup" if 3 not in f:
             return Lookup(nl.string(f[1]), bool(nl.number(f.get(5, b""))), _slot(f[2]))
         case "limit" if nl.number(f[2]) == 1 and nl.number(f[4]) == 0 and nl.number(f[5]) == 1:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 IFNAMSIZ = 16
-LONGEST_COMMENT = 240
-"""Octets of a rule's comment; the kernel takes 256 of user data, the framing included."""
+LONGEST_COMMENT = 120
+"""Octets of a rule's comment: nft(8) reads no more than 128 (the kernel would take twice as many)."""
 
 
 class Family(IntEnum):
@@ -113,13 +113,6 @@ class Mask:
 
 
 @dataclass(frozen=True, slots=True)
-class InRange:
-    first: bytes
-    last: bytes
-    register: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Lookup:
     set: str
     invert: bool = False
@@ -152,9 +145,7 @@ class Unknown:
     name: str
 
 
-Expression = (
-    Meta | Payload | SetPayload | Value | Cmp | Mask | InRange | Lookup | LimitOver | Verdict | Counter | Unknown
-)
+Expression = Meta | Payload | SetPayload | Value | Cmp | Mask | Lookup | LimitOver | Verdict | Counter | Unknown
 
 
 @dataclass(frozen=True, slots=True)

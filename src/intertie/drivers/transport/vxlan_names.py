@@ -21,6 +21,8 @@ from intertie.model.items import Segment
 PREFIX = "intertie-vx"
 LONGEST_ALIAS = 255
 FACTS = "facts"
+QUOTES = str.maketrans({'"': "'", "'": '"'})
+"""A comment with double quotes in it could be listed by nft(8), but not loaded again from what it listed."""
 
 
 def device_name(vni: int) -> str:
@@ -91,6 +93,7 @@ def parse_alias(text: str) -> Alias | None:
 def facts(site: str, segment: Segment) -> tuple[str, ...]:
     """The segment as lines that fit a rule's comment."""
     text = json.dumps({"site": site, "segment": codec.plain(segment)}, sort_keys=True, separators=(",", ":"))
+    text = text.translate(QUOTES)
     return tuple(text[i : i + LONGEST_COMMENT] for i in range(0, len(text), LONGEST_COMMENT))
 
 
@@ -99,7 +102,7 @@ def parse_facts(table: Table) -> tuple[str, Segment] | None:
     chain = table.chain(FACTS)
     text = "".join(rule.comment for rule in chain.rules) if chain else ""
     try:
-        value = codec.loads(text.encode(), limit=1 << 20)
+        value = codec.loads(text.translate(QUOTES).encode(), limit=1 << 20)
         return str(value["site"]), codec.read(Segment, value["segment"])
     except (Malformed, KeyError, TypeError):
         return None

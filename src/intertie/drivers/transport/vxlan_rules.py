@@ -39,7 +39,6 @@ from intertie.drivers.linux.nft_model import (
     FieldType,
     Hook,
     HookPoint,
-    InRange,
     LimitOver,
     Lookup,
     Mask,
@@ -105,7 +104,11 @@ def _between(base: Base, offset: int, span: Range) -> Match:
     first, last = span.first.packed, span.last.packed
     if first == last:
         return _at(base, offset, first)
-    return (Payload(base, offset, len(first)), InRange(first, last))
+    return (Payload(base, offset, len(first)), Cmp(Op.GE, first), Cmp(Op.LE, last))
+
+
+def _port(number: int) -> bytes:
+    return number.to_bytes(2, "big")
 
 
 # ── The underlay: who may speak ────────────────────────────────────────────────────────────────────────────
@@ -113,8 +116,7 @@ def _between(base: Base, offset: int, span: Range) -> Match:
 
 def _underlay(site: str, segment: Segment) -> Table:
     vni = segment.vni.to_bytes(3, "big")
-    port = segment.local.port.to_bytes(2, "big")
-    to_us = (*_meta(MetaKey.L4PROTO, UDP), *_at(Base.TRANSPORT, 2, port))
+    to_us = (*_meta(MetaKey.L4PROTO, UDP), *_at(Base.TRANSPORT, 2, _port(segment.local.port)))
     # Reassembly of IPv6 comes later than this hook: a first fragment too short to show its VNI would slip by.
     tiny = (
         *_meta(MetaKey.NFPROTO, NF_IPV6),
@@ -129,7 +131,7 @@ def _underlay(site: str, segment: Segment) -> Table:
     if segment.blocked:
         admitted = _admit(_at(Base.TRANSPORT, INNER_TYPE, PROBE))
     chains = (
-        Chain(FACTS, tuple(Rule((), line) for line in facts(site, segment))),
+        Chain(FACTS, tuple(Rule((Counter(),), line) for line in facts(site, segment))),
         Chain("remotes", (*admitted, _rule(Counter(), DROP, comment="not a remote of this segment"))),
         Chain("input", rules, Hook(HookPoint.INPUT, INPUT_PRIORITY)),
     )
@@ -265,8 +267,8 @@ def _passing() -> Iterator[Rule]:
 def _guards() -> Iterator[Rule]:
     udp = _meta(MetaKey.L4PROTO, UDP)
     icmp6 = _meta(MetaKey.L4PROTO, ICMPV6)
-    dhcp = (Payload(Base.TRANSPORT, 2, 2), InRange((67).to_bytes(2, "big"), (68).to_bytes(2, "big")))
-    dhcp6 = (Payload(Base.TRANSPORT, 2, 2), InRange((546).to_bytes(2, "big"), (547).to_bytes(2, "big")))
+    dhcp = (Payload(Base.TRANSPORT, 2, 2), Cmp(Op.GE, _port(67)), Cmp(Op.LE, _port(68)))
+    dhcp6 = (Payload(Base.TRANSPORT, 2, 2), Cmp(Op.GE, _port(546)), Cmp(Op.LE, _port(547)))
     yield _rule(_meta(MetaKey.PROTOCOL, IPV4), udp, dhcp, DROP, comment="DHCPv4")
     yield _rule(_meta(MetaKey.PROTOCOL, IPV6), udp, dhcp6, DROP, comment="DHCPv6")
     for kind, name in ((133, "router solicitation"), (134, "router advertisement"), (137, "redirect")):
