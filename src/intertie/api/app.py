@@ -36,7 +36,7 @@ class Api(FastAPI):
     """FastAPI with our document."""
 
     def openapi(self) -> dict[str, Any]:
-        return document(self)
+        return document(self, ROUTERS)
 
 
 def build(services: Services) -> FastAPI:

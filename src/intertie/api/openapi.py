@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
@@ -100,8 +101,8 @@ def role_of(dependant: Dependant) -> Role | None:
     return max(needs, default=None)
 
 
-def document(app: FastAPI) -> dict[str, Any]:
-    """The document, made once."""
+def document(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:
+    """The document, made once. `routers` are those under /v1."""
     if app.openapi_schema is None:
         made = get_openapi(
             title="Intertie",
@@ -116,7 +117,8 @@ def document(app: FastAPI) -> dict[str, Any]:
         schemas = made.setdefault("components", {}).setdefault("schemas", {})
         schemas.update(_problem_schema())
         made["x-problems"] = {code: {"status": m.status, "title": m.title} for code, m in CODES.items()}
-        _tell_roles(app, made["paths"])
+        for route in (r for router in routers for r in router.routes if isinstance(r, APIRoute)):
+            _tell_role(route, made["paths"][f"/v1{route.path}"])
         app.openapi_schema = made
     return app.openapi_schema
 
@@ -126,11 +128,9 @@ def _problem_schema() -> dict[str, Any]:
     return {**schema.pop("$defs", {}), "Problem": schema}
 
 
-def _tell_roles(app: FastAPI, paths: dict[str, Any]) -> None:
-    for route in app.routes:
-        if isinstance(route, APIRoute) and route.include_in_schema and (role := role_of(route.dependant)):
-            for method in route.methods or ():
-                operation = paths[route.path][method.lower()]
-                operation["x-role"] = role.name.lower()
-                words = operation.get("description", "")
-                operation["description"] = f"{words}\n\nNeeds the role **{role.name.lower()}**.".strip()
+def _tell_role(route: APIRoute, operations: dict[str, Any]) -> None:
+    role = role_of(route.dependant)
+    for method in route.methods or ():
+        operation = operations[method.lower()]
+        operation["x-role"] = role.name.lower() if role else ""
+        operation["description"] = f"{operation.get('description', '')}\n\nNeeds the role **{operation['x-role']}**."

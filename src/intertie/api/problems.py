@@ -162,17 +162,22 @@ async def _fault(request: Request, error: Exception) -> Response:
 _WORDS = {
     "missing": "is missing",
     "unexpected_keyword_argument": "is not known here",
-    "extra_forbidden": "is unknown",
+    "string_pattern_mismatch": "is not of the form {pattern}",
+    "enum": "is none of {expected}",
+    "literal_error": "is none of {expected}",
+    "string_too_long": "has more than {max_length} characters",
+    "dataclass_type": "is to be an object",
+    "tuple_type": "is to be a list",
+    "string_type": "is to be a text",
 }
+"""Validation in our words, by pydantic's types of error."""
 
 
 def _field(found: Mapping[str, Any]) -> FieldProblem:
     # The first part says where it came from; "body" alone is the whole.
     place = _path(found["loc"][1:]) or str(found["loc"][0])
-    message = str(found["msg"])
-    return FieldProblem(
-        field=place, problem=_WORDS.get(found["type"], f"is wrong: {message[:1].lower()}{message[1:]}")
-    )
+    words = _WORDS.get(found["type"], "is wrong: {msg}")
+    return FieldProblem(field=place, problem=words.format(msg=found["msg"], **found.get("ctx", {})))
 
 
 def _path(parts: Sequence[str | int]) -> str:

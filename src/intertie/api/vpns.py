@@ -127,17 +127,14 @@ async def end_vpn(
     wait: Wait,
     force: Force = False,
     plan: Planned = False,
-) -> VpnView | PlanView | None:
+) -> VpnView | PlanView | Response:
     """Members let go once their ports are free. Waited for and busy: 409 `in-use`, and it goes when they are."""
     base = base_of(match, use.vpns.get(who, id))
     if plan:
         response.status_code = 200
         return use.vpns.plan_delete(who, id, base)
     outcome = await use.vpns.delete(who, id, base, force, wait)
-    if outcome is None:
-        response.status_code = 204
-        return None
-    return shown(response, outcome)
+    return shown(response, outcome) if outcome is not None else Response(None, 204, response.headers)
 
 
 @router.post("/{id}/verify", summary="Send packets now", responses=problems("not-found", "stale"))
