@@ -1,4 +1,4 @@
-"""The composition root: the one place that knows everything. Makes a site, and runs its agent."""
+"""The composition root: the one place that knows everything. Runs a site's agent."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import os
 import signal
 import socket
 import sys
-import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from intertie.agent.networks import Networks
 from intertie.agent.round import Rounds
 from intertie.agent.volatile import Whispers
 from intertie.agent.vpns import Vpns
-from intertie.api import Services, build, trusted
+from intertie.api import Services, build, end_streams, trusted
 from intertie.drivers.cloud.linux import LinuxCloud
 from intertie.drivers.linux.frames import SegmentProbes
 from intertie.drivers.linux.link_probe import LinkProbes
@@ -38,83 +37,16 @@ from intertie.federation import keys
 from intertie.federation.peer_server import listen
 from intertie.federation.peer_transport import TlsTransport
 from intertie.federation.transport import Caller
-from intertie.model.bodies import Address, IntroductionBody, Location
-from intertie.model.codec import Malformed, check_name, decode, read
-from intertie.model.errors import Conflict, NotFound, Refused
+from intertie.model.bodies import Address, IntroductionBody
+from intertie.model.codec import decode
+from intertie.model.errors import Refused
 from intertie.model.items import Inventory
 from intertie.planning.enrol import pin
+from intertie.site_file import PEER_PORT, SiteFile, read_site
 from intertie.store.sqlite import SqliteStore
 from intertie.wiring import HostPings, InvitationTokens, PeerCalls, SiteKeys, SystemClock, Tried, Ulids
 
 log = structlog.get_logger()
-
-USER_PORT = 7575
-PEER_PORT = 7576
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SiteFile:
-    """site.toml. `address` is what peers are told ("" behind NAT), `listen_*` where this machine listens."""
-
-    name: str
-    underlay: Address | None = None
-    """The address that carries segments to other sites."""
-    address: str | None = None
-    location: Location | None = None
-    introductions: str = "ask"
-    listen_users: str = f"127.0.0.1:{USER_PORT}"
-    heartbeat: float = 10.0
-    round_every: float = 5.0
-    probe_budget: float = 50.0
-    extra: dict[str, str] = field(default_factory=dict, compare=False)
-
-
-def init_site(
-    name: str,
-    dir: Path,
-    location: tuple[float, float] | None = None,
-    underlay: str | None = None,
-    introductions: str = "ask",
-) -> Path:
-    """Make a site's directory: settings and root key. Conflict if it is a site's already; nothing half-made stays."""
-    check_name(name, "site")
-    if introductions not in ("accept", "ask", "never"):
-        raise Refused(f"introductions: {introductions!r}", hint="accept, ask or never")
-    lines = [f'name = "{name}"']
-    if underlay:
-        lines.append(f'underlay = "{ip_address(underlay)}"')
-    if location is not None:
-        lat, lon = location
-        if not (-90 <= lat <= 90 and -180 <= lon <= 180):
-            raise Refused(f"no place on Earth: {lat},{lon}", hint="LAT,LON in degrees, for example 47.218,-1.554")
-        lines.append(f"location = {{ lat = {lat}, lon = {lon} }}")
-    lines.append(f'introductions = "{introductions}"')
-    settings = dir / "site.toml"
-    if settings.exists():
-        raise Conflict(f"{settings} exists: this is a site already", code="name-taken", hint="choose another --dir")
-    dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    dir.chmod(0o700)
-    keys.create(dir, name)
-    settings.write_text("\n".join(lines) + "\n")
-    return dir
-
-
-def read_site(dir: Path) -> SiteFile:
-    """site.toml of `dir`. NotFound, or Refused naming what is wrong in it."""
-    path = dir / "site.toml"
-    try:
-        found = tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        raise NotFound(f"no site at {dir}", hint=f"intertie init --name NAME --dir {dir}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise Refused(f"{path}: {error}") from None
-    unknown = sorted(found.keys() - (SiteFile.__slots__))
-    if unknown:
-        raise Refused(f"{path}: {unknown[0]} is no setting", hint=f"one of {', '.join(sorted(SiteFile.__slots__))}")
-    try:
-        return read(SiteFile, found)
-    except Malformed as error:
-        raise Refused(f"{path}: {error.detail}", hint=error.hint) from None
 
 
 def _own_address() -> Address:
@@ -276,9 +208,9 @@ async def serve(dir: Path, fd: int | None) -> None:
     stopped = asyncio.create_task(stop.wait())
     log.info("agent up", site=site.name, underlay=str(running.underlay), incarnation=agent.incarnation)
     done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    end_streams(app)
     for server, _ in servers:
         server.should_exit = True
-        server.force_exit = True
     for task in (*tasks[2:], stopped):
         task.cancel()
     await asyncio.gather(*tasks, stopped, return_exceptions=True)

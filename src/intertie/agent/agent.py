@@ -135,6 +135,8 @@ class Agent:
         self.told_by: set[str] = set()
         """While recovering: the peers that have given back what they hold of this site's records."""
         self.news = News()
+        self.whispers = 0
+        """Rises when measured health or hosts change in a way that peers want to hear before the next heartbeat."""
         self.poke = asyncio.Event()
         self.events: list[Event] = []
         self._writing = asyncio.Lock()
@@ -245,6 +247,8 @@ class Agent:
         if done.written or done.accepted:
             for record in (*done.written, *done.accepted):
                 self.tell(record.header.kind.value, record.id, record.home, _what(record))
+                if record.header.kind is Kind.HOST:
+                    self.whispers += 1
             self.poke.set()
             self.news.ring()
         return done
@@ -280,6 +284,11 @@ class Agent:
             del self.blocked[vpn]
             self.tell("loop", vpn, self.site, "trying again")
             self.poke.set()
+
+    def whisper(self) -> None:
+        """What is measured here changed: peers are told soon."""
+        self.whispers += 1
+        self.news.ring()
 
     # ── Telling ────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -32,6 +32,8 @@ log = structlog.get_logger()
 HOLD = 25.0
 """Seconds for which a site that cannot be called asks for a reply to be held."""
 LONGEST_BACKOFF = 30.0
+WHISPER = 0.1
+"""Seconds for which changes of measured health are gathered before they are told."""
 SILENT_AFTER = 3
 """Heartbeats without a word before a peer is called silent."""
 
@@ -48,6 +50,7 @@ class Exchange:
         self._in_reply: dict[str, Cursor] = {}
         self._answering: set[str] = set()
         """Peers whose call is being answered: what is new for them goes with the reply, not by a call of its own."""
+        self._whispered: dict[str, int] = {}
 
     # ── Answering ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -84,7 +87,12 @@ class Exchange:
     async def _hold(self, peer: str, message: Message) -> None:
         loop = asyncio.get_running_loop()
         until = loop.time() + min(message.wait, HOLD)
-        while not concerning(self.agent.table, peer, message.held) and (left := until - loop.time()) > 0:
+        while (left := until - loop.time()) > 0:
+            if (
+                concerning(self.agent.table, peer, message.held)
+                or self._whispered.get(peer, 0) != self.agent.whispers
+            ):
+                return
             await self.agent.news.wait(left)
 
     async def hear(self, message: Message) -> None:
@@ -134,6 +142,7 @@ class Exchange:
     def compose(self, peer: str, since: Cursor) -> Message:
         """All that this site has to say to a peer which has read it up to `since`."""
         agent = self.agent
+        self._whispered[peer] = agent.whispers
         news = concerning(agent.table, peer, since)
         batch = news[:MAX_BATCH]
         upto = batch[-1].cursor if len(batch) < len(news) else max(agent.table.last(), since)
@@ -225,6 +234,10 @@ class Exchange:
         while True:
             said = max(agent.acked.get(peer, Cursor()), self._in_reply.get(peer, Cursor()))
             if peer not in self._answering and concerning(agent.table, peer, said):
+                return
+            if self._whispered.get(peer, 0) != agent.whispers and agent.peer(peer).failures == 0:
+                # A moment, so that a change of many pairs goes in one call.
+                await asyncio.sleep(WHISPER)
                 return
             # Who does not keep the beat waits on from when it last heard; a poke makes all look again.
             heard = agent.peer(peer).heard_at if agent.site > peer and agent.settings.address else float("-inf")

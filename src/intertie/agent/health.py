@@ -103,7 +103,7 @@ class Health:
             pair.link_ok = await self.link(pair.segment, site) is not None
         if self._state(pair) is not before:
             self.agent.tell("health", vpn, site, f"{before.value} → {self._state(pair).value}")
-            self.agent.news.ring()
+            self.agent.whisper()
 
     async def link(self, segment: Segment, site: str) -> float | None:
         """RTT in ms over the underlay to a member of the segment; None if nothing came back."""

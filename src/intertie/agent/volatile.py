@@ -114,7 +114,8 @@ class Whispers:
         broken, hint = "", ""
         if not ok and small.rtt_ms is not None:
             broken = "mtu"
-            hint = f"small packets cross, {segment.mtu} octets do not ({full.problem or 'lost'}): check the underlay's MTU"
+            why = full.problem or "lost"
+            hint = f"small packets cross, {segment.mtu} octets do not ({why}): check the underlay's MTU"
         elif not ok:
             broken, hint = await self._where(segment, other, segment_rtt)
             hint = (

@@ -15,7 +15,7 @@ from intertie.cli.problem import Problem, usage
 from intertie.cli.session import LOCAL, Session, command
 from intertie.model.errors import IntertieError
 
-INIT = "intertie.main:init_site"
+INIT = "intertie.site_file:init_site"
 RUN = "intertie.main:run_agent"
 DEMO = "intertie.demo.cli:demo_app"
 

@@ -1,0 +1,83 @@
+"""A site's directory: site.toml and the root key. Made by `intertie init`, read by the agent.
+
+Imports little, so that `init` is quick.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+from intertie.federation import keys
+from intertie.model.bodies import Address, Location
+from intertie.model.codec import Malformed, check_name, read
+from intertie.model.errors import Conflict, NotFound, Refused
+
+USER_PORT = 7575
+PEER_PORT = 7576
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteFile:
+    """site.toml. `address` is what peers are told ("" behind NAT), `listen_*` where this machine listens."""
+
+    name: str
+    underlay: Address | None = None
+    """The address that carries segments to other sites."""
+    address: str | None = None
+    location: Location | None = None
+    introductions: str = "ask"
+    listen_users: str = f"127.0.0.1:{USER_PORT}"
+    heartbeat: float = 10.0
+    round_every: float = 5.0
+    probe_budget: float = 50.0
+
+
+def init_site(
+    name: str,
+    dir: Path,
+    location: tuple[float, float] | None = None,
+    underlay: str | None = None,
+    introductions: str = "ask",
+) -> Path:
+    """Make a site's directory: settings and root key. Conflict if it is a site's already; nothing half-made stays."""
+    check_name(name, "site")
+    if introductions not in ("accept", "ask", "never"):
+        raise Refused(f"introductions: {introductions!r}", hint="accept, ask or never")
+    lines = [f'name = "{name}"']
+    if underlay:
+        lines.append(f'underlay = "{ip_address(underlay)}"')
+    if location is not None:
+        lat, lon = location
+        if not (-90 <= lat <= 90 and -180 <= lon <= 180):
+            raise Refused(f"no place on Earth: {lat},{lon}", hint="LAT,LON in degrees, for example 47.218,-1.554")
+        lines.append(f"location = {{ lat = {lat}, lon = {lon} }}")
+    lines.append(f'introductions = "{introductions}"')
+    settings = dir / "site.toml"
+    if settings.exists():
+        raise Conflict(f"{settings} exists: this is a site already", code="name-taken", hint="choose another --dir")
+    dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    dir.chmod(0o700)
+    keys.create(dir, name)
+    settings.write_text("\n".join(lines) + "\n")
+    return dir
+
+
+def read_site(dir: Path) -> SiteFile:
+    """site.toml of `dir`. NotFound, or Refused naming what is wrong in it."""
+    path = dir / "site.toml"
+    try:
+        found = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise NotFound(f"no site at {dir}", hint=f"intertie init --name NAME --dir {dir}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise Refused(f"{path}: {error}") from None
+    unknown = sorted(found.keys() - (SiteFile.__slots__))
+    if unknown:
+        raise Refused(f"{path}: {unknown[0]} is no setting", hint=f"one of {', '.join(sorted(SiteFile.__slots__))}")
+    try:
+        return read(SiteFile, found)
+    except Malformed as error:
+        raise Refused(f"{path}: {error.detail}", hint=error.hint) from None
