@@ -23,12 +23,14 @@ VPN_PORTS = ("vx", "vr")
 
 
 def mac(site: str, id: str) -> str:
-    """A MAC for an item of a site: 22 bits tell the site, 24 the item; unicast, locally administered.
+    """A MAC for an item of a site: 21 bits tell the site, 24 the item; unicast, locally administered.
 
-    Sites so have distinct bases, and hosts that form their addresses from their MACs stay apart (rule 16).
+    Sites so have distinct bases, and hosts that form their addresses from their MACs stay apart (rule 16). The
+    first octet is never 0xFE: a host's port has the host's MAC with 0xFE in its place, and must differ, since a
+    bridge keeps to itself what is for the MAC of one of its ports.
     """
     base = sha256(site.encode()).digest()
-    return bytes((base[0] & 0xFC | 0x02, base[1], base[2], *sha256(id.encode()).digest()[:3])).hex(":")
+    return bytes((base[0] & 0xBC | 0x02, base[1], base[2], *sha256(id.encode()).digest()[:3])).hex(":")
 
 
 def network_mark(item: Network) -> marks.Mark:
