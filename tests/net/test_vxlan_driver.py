@@ -241,6 +241,7 @@ async def test_somebody_elses_bridge_stays_as_it_was(fabric: Fabric) -> None:
         return found | {name: row.get_attr(f"IFLA_{name}") for name in ("ADDRESS", "MTU", "IFALIAS", "PROMISCUITY")}
 
     site = fabric.lab.site(1)
+    await link(fabric, 1, "p-h1a", address="02:00:00:00:00:01")  # one made at random may be higher than ours
     before = await fabric.spaces.netlink(site, look)
     await fabric.drivers[1].ensure(fabric.l2(1, ALL))
     assert await fabric.spaces.netlink(site, look) == before

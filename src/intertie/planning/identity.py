@@ -13,10 +13,10 @@ def bridge_name(network: str) -> str:
 
 
 def segment_mac(site: str, vpn: str) -> str:
-    """MAC of a site's segment device. The high first octet (unicast, locally administered) keeps a bridge that
-    takes the lowest MAC of its ports from ever taking this one."""
+    """MAC of a site's segment device. The high first octets (unicast, locally administered) keep a bridge that
+    takes the lowest MAC of its ports from taking this one, also among the fe:… that hypervisors use for the same."""
     digest = sha256(f"{site} {vpn}".encode()).digest()
-    return ":".join(f"{octet:02x}" for octet in (0xFE, *digest[:5]))
+    return ":".join(f"{octet:02x}" for octet in (0xFE, 0xFF, *digest[:4]))
 
 
 def made_network(site: str, vpn: str) -> str:

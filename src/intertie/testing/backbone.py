@@ -118,11 +118,17 @@ class Backbone:
     async def _create(self, ns: Netns) -> None:
         await self.spaces.create(ns)
         self._made.append(ns)
+        await self.spaces.run(ns, _settle)
 
 
 def _forward() -> None:
     for path in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
         Path("/proc/sys/net", path).write_text("1")
+
+
+def _settle() -> None:
+    """Link-local addresses are of use at once: nobody here has the same."""
+    Path("/proc/sys/net/ipv6/conf/default/accept_dad").write_text("0")
 
 
 def _hurry() -> None:

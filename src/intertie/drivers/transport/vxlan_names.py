@@ -51,7 +51,7 @@ def router_port(site: str, network: str) -> str:
 def router_mac(site: str, network: str, port: bool) -> str:
     """Of the router's interface, or of its port on the bridge, which must not become the bridge's own."""
     digest = sha256(f"{site} {network} router".encode()).digest()
-    return ":".join(f"{octet:02x}" for octet in (0xFE if port else 0x02, *digest[:5]))
+    return ":".join(f"{octet:02x}" for octet in ((0xFE, 0xFF, *digest[:4]) if port else (0x02, *digest[:5])))
 
 
 def _hash(text: str) -> str:
