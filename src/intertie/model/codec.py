@@ -27,6 +27,7 @@ from ipaddress import (
     ip_interface,
     ip_network,
 )
+from math import isfinite
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from intertie.model.bodies import BODIES
@@ -40,12 +41,14 @@ MAX_INT = 2**63 - 1
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 """Names of sites, projects, networks, hosts and Vpns: DNS labels (RFC 1123 section 2.1)."""
 RECORD_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62})\.[a-zA-Z0-9.-]{1,160}")
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_BRACKET = re.compile(rb"[\[\]{}]")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+MAX_LIST = 16384
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
+"""A string, closed or not, or a bracket. Possessive: hostile input must not make it try again and again."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What makes lines, drives a terminal, turns the writing round (Unicode TR 36) or is half a character."""
 
-Json = Any
 T = TypeVar("T")
+Json = Any
 
 
 class Malformed(Refused):
@@ -71,7 +74,9 @@ def loads(raw: bytes, limit: int = MAX_RECORD) -> Json:
         raise Malformed(f"{len(raw)} octets; at most {limit} are read", code="too-large")
     _check_depth(raw)
     try:
-        return json.loads(raw, object_pairs_hook=_object, parse_constant=_no_constant, parse_int=_integer)
+        return json.loads(
+            raw, object_pairs_hook=_object, parse_constant=_no_constant, parse_int=_integer, parse_float=_fraction
+        )
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise Malformed(f"not JSON: {error}") from None
 
@@ -79,8 +84,8 @@ def loads(raw: bytes, limit: int = MAX_RECORD) -> Json:
 def _check_depth(raw: bytes) -> None:
     # Before json sees it: its C scanner recurses. Strings go first, since they may hold any number of brackets.
     depth = 0
-    for bracket in _BRACKET.findall(_STRING.sub(b"", raw)):
-        depth += 1 if bracket in b"[{" else -1
+    for first in (raw[token.start()] for token in _TOKEN.finditer(raw)):
+        depth += (first in b"[{") - (first in b"]}")
         if depth > MAX_DEPTH:
             raise Malformed(f"nested deeper than {MAX_DEPTH}")
 
@@ -100,6 +105,13 @@ def _integer(text: str) -> int:
     if len(text) > 20:
         raise Malformed("number out of range")
     return int(text)
+
+
+def _fraction(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise Malformed("number out of range")
+    return number
 
 
 Reader = Callable[[Json], Any]
@@ -156,6 +168,8 @@ def _tuple_reader(arguments: tuple[Any, ...]) -> Reader:
     def reader(value: Json) -> Any:
         if not isinstance(value, list):
             raise Malformed("a list is expected")
+        if len(value) > MAX_LIST:
+            raise Malformed(f"a list of more than {MAX_LIST}")
         return tuple(item(v) for v in value)
 
     return reader
@@ -189,11 +203,12 @@ def _optional(inner: Reader, allowed: bool) -> Reader:
 
 def _parsed(parse: Callable[[str], Any]) -> Reader:
     def reader(value: Json) -> Any:
-        if not isinstance(value, str) or len(value) > 64:
-            raise Malformed("a text is expected")
+        # No zone ids (RFC 4007 section 11): they name an interface of the sender's, and may hold anything.
+        if not isinstance(value, str) or len(value) > 64 or "%" in value:
+            raise Malformed("an address, prefix or time is expected")
         try:
             return parse(value)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise Malformed(str(error)) from None
 
     return reader
@@ -231,7 +246,7 @@ def _flag(value: Json) -> bool:
 def _moment(text: str) -> datetime:
     found = datetime.fromisoformat(text)
     if found.tzinfo is None:
-        raise ValueError(f"{text} has no time zone (RFC 3339)")
+        raise ValueError(f"{text!r} has no time zone (RFC 3339)")
     return found.astimezone(UTC)
 
 
@@ -282,8 +297,19 @@ def dumps(value: Any) -> bytes:
     ).encode()
 
 
+def one_line(text: str) -> str:
+    """`text` as the codec would read it: what may not be written becomes a space, what is too long is cut off."""
+    return _CONTROL.sub(" ", text)[:MAX_TEXT]
+
+
 def _terse(value: Any) -> Json:
-    """Like `plain`, without the fields of a body that have their default: smaller, and old readers lose nothing."""
+    """Like `plain`, without the fields of a body that have their default: smaller, and old readers lose nothing.
+
+    Texts come out readable whatever they were (a driver's error may have several lines): what this site writes and
+    signs, it and its peers must be able to read again.
+    """
+    if isinstance(value, str) and not isinstance(value, Enum):
+        return one_line(value)
     if is_dataclass(value) and not isinstance(value, type):
         return {
             f.name: _terse(getattr(value, f.name))
@@ -329,6 +355,8 @@ def decode(raw: bytes, signature: bytes) -> Record:
     found = loads(raw)
     if not isinstance(found, dict) or not isinstance(found.get("header"), dict):
         raise Malformed("not a record")
+    if found.get("format", FORMAT) != FORMAT:
+        raise Malformed(f"format {found['format']!r:.20} is not read by this version")
     header = _read_header(found["header"])
     body: Any = read(BODIES[header.kind], found.get("body"))
     return Record(header, body, raw, signature)

@@ -21,6 +21,9 @@ START = Cursor()
 MAX_MESSAGE = 4 * 1024 * 1024
 MAX_BATCH = 256
 """Records in one message: a long absence is caught up in several calls, none of which is large."""
+MAX_VERIFY = 64
+"""Vpns of which one message may ask to run the pairs: each costs packets."""
+LONGEST_AGE = 10.0 * 366 * 86400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +175,7 @@ def decode(raw: bytes, record: Callable[[bytes, bytes], Record]) -> tuple[Messag
     if not isinstance(found, dict):
         raise Malformed("not a message")
     envelope = read(_Envelope, {k: v for k, v in found.items() if k in _Envelope.__slots__})
+    _sane(envelope)
     sender = check_name(found["from"], "from") if isinstance(found.get("from"), str) else ""
     incarnation = found.get("incarnation", 0)
     if not sender or isinstance(incarnation, bool) or not isinstance(incarnation, int) or incarnation < 0:
@@ -197,6 +201,18 @@ def decode(raw: bytes, record: Callable[[bytes, bytes], Record]) -> tuple[Messag
         returns=envelope.returns,
     )
     return message, tuple(faults)
+
+
+def _sane(envelope: _Envelope) -> None:
+    """Malformed if a number is one that nobody could have measured: receivers reckon with them."""
+    if len(envelope.verify) > MAX_VERIFY or envelope.wait < 0:
+        raise Malformed(f"a wait from 0 up, and at most {MAX_VERIFY} Vpns to verify, are expected")
+    for place in (envelope.held, envelope.since, envelope.upto):
+        if place.incarnation < 0 or place.seq < 0:
+            raise Malformed("a place from 0 up is expected")
+    for sight in envelope.volatile.sights:
+        if not (0 <= sight.age <= LONGEST_AGE and (sight.rtt_ms or 0) >= 0 and 0 <= (sight.loss or 0) <= 1):
+            raise Malformed("a sight with an age or loss that cannot be")
 
 
 def _records(value: Any, record: Callable[[bytes, bytes], Record], faults: list[str]) -> tuple[Record, ...]:

@@ -46,7 +46,7 @@ def acceptable(table: Table, peer: str, record: Record) -> str | None:
 
 
 def _consistent(record: Record, peer: str) -> str | None:
-    """Whether the body fits the header: ids that are derived must be the derived ones, and a grant must be its giver's."""
+    """Whether the body fits the header: ids that are derived must be the derived ones."""
     match record.body:
         case SiteBody(name=name) if name != peer or record.id != site_id(peer):
             return "a site speaks of itself only"

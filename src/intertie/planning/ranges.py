@@ -17,6 +17,8 @@ Spans = tuple[Span, ...]
 
 NEEDED = 2
 """What a member needs at least: one address for its gateway, one for a host."""
+PIECES = 64
+"""Into how many stretches the part of all members may fall: a record has a largest size."""
 
 
 def union(spans: Iterable[Span]) -> Spans:
@@ -110,15 +112,12 @@ def cut(prefixes: Sequence[Prefix], members: Sequence[str], in_use: Collection[A
     pieces: dict[str, list[Range]] = {member: [] for member in members}
     gateways: dict[str, list[Address]] = {member: [] for member in members}
     for prefix in prefixes:
-        kept = union([*_in_prefix(in_use, prefix), (int(gateway(prefix)),) * 2])
-        whole = usable(prefix)
-        kept = union(s for s in kept if whole[0] <= s[0] <= whole[1])
-        free = subtract((whole,), kept)
+        kept, free, small = _stock(prefix, len(members), in_use)
         share = size(free) // len(members)
         if share < NEEDED:
-            raise too_small(prefix, len(members), size(kept))
+            raise _too_small(prefix, len(members), in_use)
         head, rest = split_off(free, size(free) - share * (len(members) - 1))
-        pieces[members[0]] += ranges_of(union([*kept, *head]), prefix)
+        pieces[members[0]] += ranges_of(union([*kept, *small, *head]), prefix)
         gateways[members[0]].append(gateway(prefix))
         for member in members[1:]:
             head, rest = split_off(rest, share)
@@ -127,29 +126,33 @@ def cut(prefixes: Sequence[Prefix], members: Sequence[str], in_use: Collection[A
     return tuple(Share(site=m, ranges=tuple(pieces[m]), gateways=tuple(gateways[m])) for m in members)
 
 
-def too_small(prefix: Prefix, members: int, in_use: int) -> Refused:
-    needed = in_use + NEEDED * members
-    wanted = next(
-        (p for p in _wider(prefix) if usable(p)[1] - usable(p)[0] + 1 >= needed and _free_fits(p, members, in_use)),
-        None,
-    )
-    hint = f"the smallest that would do is {wanted}" if wanted else "use fewer members"
+def _stock(prefix: Prefix, members: int, in_use: Collection[Address]) -> tuple[Spans, Spans, Spans]:
+    """(what stays with the first member, what is shared out, free scraps that stay with the first as well)."""
+    all_of_it = (usable(prefix),)
+    free = subtract(all_of_it, [*_in_prefix(in_use, prefix), (int(gateway(prefix)),) * 2])
+    large = _largest(free, max(PIECES, NEEDED * members))
+    return subtract(all_of_it, free), large, subtract(free, large)
+
+
+def _largest(spans: Spans, count: int) -> Spans:
+    """The `count` longest of `spans`: where addresses in use lie scattered, the record would grow with each gap."""
+    return tuple(sorted(sorted(spans, key=lambda s: (s[0] - s[1], s))[:count]))
+
+
+def _too_small(prefix: Prefix, members: int, in_use: Collection[Address]) -> Refused:
+    kept, free, _ = _stock(prefix, members, in_use)
+    wanted = next((p for p in _wider(prefix) if size(_stock(p, members, in_use)[1]) // members >= NEEDED), None)
     return Refused(
-        f"{prefix} is too small for {members} members: {in_use} of its addresses are in use "
-        f"and each member needs at least {NEEDED}",
+        f"{prefix} is too small for {members} members: {size(kept)} of its addresses are in use or the gateway's, "
+        f"{size(free)} are free, and each member needs at least {NEEDED}",
         code="prefix-too-small",
-        hint=hint,
+        hint=f"the smallest that would do is {wanted}" if wanted else "use fewer members",
     )
 
 
 def _wider(prefix: Prefix) -> Iterable[Prefix]:
     for length in range(prefix.prefixlen - 1, 7, -1):
         yield prefix.supernet(new_prefix=length)
-
-
-def _free_fits(prefix: Prefix, members: int, in_use: int) -> bool:
-    first, last = usable(prefix)
-    return (last - first + 1 - in_use) // members >= NEEDED
 
 
 def give(share: Share, newcomer: str, prefixes: Sequence[Prefix], in_use: Collection[Address]) -> tuple[Share, Share]:
@@ -159,12 +162,17 @@ def give(share: Share, newcomer: str, prefixes: Sequence[Prefix], in_use: Collec
     gateways: list[Address] = []
     for prefix in prefixes:
         held = spans_of(share.ranges, prefix)
-        taken = union([*_in_prefix(in_use, prefix), *_in_prefix(share.gateways, prefix)])
-        free = subtract(held, taken)
-        if size(free) // 2 < NEEDED:
-            raise too_small(prefix, 2, size(held) - size(free))
-        low, high = split_off(free, size(free) - size(free) // 2)
-        kept_ranges += ranges_of(union([*low, *(s for s in taken if subtract((s,), held) == ())]), prefix)
+        free = subtract(held, [*_in_prefix(in_use, prefix), *_in_prefix(share.gateways, prefix)])
+        stock = _largest(free, PIECES)
+        if size(stock) // 2 < NEEDED:
+            raise Refused(
+                f"{share.site} has {size(free)} free addresses of {prefix}; a new member needs at least {NEEDED}, "
+                "and as many stay",
+                code="prefix-too-small",
+                hint=f"free addresses at {share.site}, or make a new Vpn from a larger network",
+            )
+        _, high = split_off(stock, size(stock) - size(stock) // 2)
+        kept_ranges += ranges_of(subtract(held, high), prefix)
         given_ranges += ranges_of(high, prefix)
         gateways.append(_address(prefix, high[0][0]))
     return (
