@@ -129,7 +129,7 @@ def test_a_transport_that_no_site_has_is_refused_with_the_reason(base: Path, por
 def lines(base: Path, port: int) -> Iterator[list[str]]:
     """What a serving demo tells to try next, as it stands."""
     running, said = serving(port)
-    yield said[said.index("# in another terminal") :].splitlines()
+    yield said[said.index("# in another terminal") :].partition("\n\n")[0].splitlines()
     assert ended(running, signal.SIGTERM)[0] == 0
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import sys
 from dataclasses import asdict, dataclass
@@ -103,6 +104,7 @@ def main(arguments: list[str]) -> int:
     config = decode(arguments[0])
     for descriptor in config.descriptors:
         os.set_inheritable(descriptor, False)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.umask(0o077)
     try:
         kernel.die_with_parent()

@@ -170,6 +170,7 @@ def main(arguments: list[str]) -> int:
     told = parser.parse_args(arguments)
     if told.interval < 0.001 or told.count < 0:
         parser.error("an interval is at least 0.001, a count at least 0")
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # as in `ping … | head`
     pinger = Pinger(told.address, told.interval, told.count)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, pinger.stop)

@@ -43,13 +43,17 @@ class Stopped(KeyboardInterrupt):
         self.number = number
 
 
+def _be_deaf() -> None:
+    for each in _SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
+
+
 @contextmanager
 def _stoppable() -> Iterator[None]:
     """The first signal stops; further ones are ignored, so that the clearing away is done to its end."""
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        for each in _SIGNALS:
-            signal.signal(each, signal.SIG_IGN)
+        _be_deaf()
         raise Stopped(number)
 
     before = {number: signal.signal(number, stop) for number in _SIGNALS}
@@ -83,12 +87,15 @@ def run(wish: Wish) -> int:
 @contextmanager
 def _stage(wish: Wish, progress: Progress) -> Iterator[Stage]:
     stage = Stage(chosen(wish.sites), wish.port, wish.agent)
-    with progress.step(f"backbone and namespaces of {wish.sites} sites"):
-        stage.__enter__()
     try:
+        with progress.step(f"backbone and namespaces of {wish.sites} sites"):
+            stage.open()
         yield stage
     finally:
-        stage.close()
+        try:
+            _be_deaf()
+        finally:
+            stage.close()
 
 
 def _tell(wish: Wish, stage: Stage, result: Result, progress: Progress) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -38,6 +40,16 @@ def _listener(site: DemoSite, port: int) -> socket.socket:
             code=USAGE,
         ) from failure
     return listening
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Signals wait meanwhile, so that what was begun is known to who must end it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Stage:
@@ -78,11 +90,8 @@ class Stage:
         self._state.write_serving(serving)
 
     def __enter__(self) -> Stage:
-        self._state = state.hold(state.place())
         try:
-            self._state.note(self.url(self.sites[0]))
-            self._state.furnish(tuple(site.name for site in self.sites))
-            self._raise()
+            self.open()
         except BaseException:
             self.close()
             raise
@@ -92,6 +101,14 @@ class Stage:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def open(self) -> None:
+        """Put the stage up. When this fails, or is interrupted, `close` clears away what it came to."""
+        with _uninterrupted():
+            self._state = state.hold(state.place())
+        self._state.note(self.url(self.sites[0]))
+        self._state.furnish(tuple(site.name for site in self.sites))
+        self._raise()
 
     def _raise(self) -> None:
         """Open the sockets, start the process that goes inside, hear whether it stands."""
@@ -109,7 +126,7 @@ class Stage:
                 report=report_write,
                 agent=self._agent,
             )
-            with open(self.base / "logs" / "supervisor.log", "wb") as log:
+            with open(self.base / "logs" / "supervisor.log", "wb") as log, _uninterrupted():
                 self._inside = subprocess.Popen(
                     [sys.executable, "-m", "intertie.demo.inside", config.encode()],
                     stdin=subprocess.DEVNULL,
