@@ -133,15 +133,31 @@ class _Server(uvicorn.Server):
         yield
 
 
+def _server(app: object, site: SiteFile | None = None) -> _Server:
+    """With `site`, over TLS if its settings say so; without, in clear (the site's own socket)."""
+    return _Server(
+        uvicorn.Config(
+            app,  # type: ignore[arg-type]
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            ssl_certfile=(site.tls_certificate or None) if site else None,
+            ssl_keyfile=(site.tls_key or None) if site else None,
+            timeout_graceful_shutdown=3,
+        )
+    )
+
+
 def _user_socket(site: SiteFile, fd: int | None) -> socket.socket:
     if fd is not None:
         return socket.socket(fileno=fd)
     host, _, port = site.listen_users.rpartition(":")
     address = ip_address(host.strip("[]"))
-    if not address.is_loopback:
+    if not address.is_loopback and not (site.tls_certificate and site.tls_key):
         raise Refused(
-            f"listen_users: {address} is no loopback address, and the user API has no TLS yet",
-            hint="listen on 127.0.0.1 and put a TLS proxy before it",
+            f"listen_users: {address} is no loopback address, and tokens travel elsewhere only over TLS",
+            hint="set tls_certificate and tls_key in site.toml, or listen on 127.0.0.1",
         )
     return listen(address, int(port))
 
@@ -190,11 +206,7 @@ async def serve(dir: Path, fd: int | None) -> None:
         return await running.exchange.handle(caller.name if caller is not None else None, body)
 
     app = build(services)
-    config = {"log_config": None, "access_log": False, "lifespan": "off", "server_header": False}
-    servers = [
-        (_Server(uvicorn.Config(app, **config)), users),  # type: ignore[arg-type]
-        (_Server(uvicorn.Config(trusted(app), **config)), _unix_socket(dir)),  # type: ignore[arg-type]
-    ]
+    servers = [(_server(app, site), users), (_server(trusted(app)), _unix_socket(dir))]
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -30,6 +30,9 @@ class SiteFile:
     location: Location | None = None
     introductions: str = "ask"
     listen_users: str = f"127.0.0.1:{USER_PORT}"
+    tls_certificate: str = ""
+    tls_key: str = ""
+    """PEM files for the user API; needed to listen on anything but loopback."""
     heartbeat: float = 10.0
     round_every: float = 5.0
     probe_budget: float = 50.0

@@ -244,6 +244,7 @@ class Agent:
                 space[entry.key] = entry.value
         for record in done.equivocations:
             self.tell("equivocation", record.id, record.home, "two records with one order: nothing of it is applied")
+        self._compare(done.accepted)
         if done.written or done.accepted:
             for record in (*done.written, *done.accepted):
                 self.tell(record.header.kind.value, record.id, record.home, _what(record))
@@ -252,6 +253,15 @@ class Agent:
             self.poke.set()
             self.news.ring()
         return done
+
+    def _compare(self, records: Iterable[Record]) -> None:
+        """An answer names the bytes that it answers: others may have been shown other ones (rule 2)."""
+        for record in records:
+            body = record.body
+            vpn = self.table.get(body.vpn) if isinstance(body, AnswerBody) else None
+            if vpn is not None and vpn.order == body.order and vpn.digest != body.digest:
+                self.tell("equivocation", vpn.id, vpn.home, f"{record.home} was shown another version of it")
+                log.warning("equivocation", vpn=vpn.id, home=vpn.home, seen_by=record.home)
 
     def _seal(self, draft: Draft, order: Order) -> Record:
         return self.ports.keys.seal(self.site, draft, order)

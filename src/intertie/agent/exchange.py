@@ -47,7 +47,8 @@ class Exchange:
         self.enrolment = enrolment
         self.whispers = whispers
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._in_reply: dict[str, Cursor] = {}
+        self._said: dict[str, Cursor] = {}
+        """How far each peer has been told, whether or not it has acknowledged it yet."""
         self._answering: set[str] = set()
         """Peers whose call is being answered: what is new for them goes with the reply, not by a call of its own."""
         self._whispered: dict[str, int] = {}
@@ -81,7 +82,7 @@ class Exchange:
         if message.wait > 0:
             await self._hold(caller, message)
         reply = self.compose(caller, message.held)
-        self._in_reply[caller] = reply.upto
+        self._said[caller] = max(reply.upto, self._said.get(caller, Cursor()))
         return wire.encode(reply)
 
     async def _hold(self, peer: str, message: Message) -> None:
@@ -157,7 +158,6 @@ class Exchange:
             returned=returned_to(agent.table, peer) if agent.peer(peer).recovers else (),
             returns=agent.peer(peer).recovers,
             volatile=self.whispers.tell(peer),
-            wait=0.0 if agent.settings.address else HOLD,
             more=len(batch) < len(news),
             recover=agent.recovering,
         )
@@ -179,39 +179,63 @@ class Exchange:
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def _converse(self, peer: str) -> None:
-        hurry = True
+        """Two turns to speak: the beat, which also finds a lost peer again, and the push, which never waits for it."""
+        await asyncio.gather(self._beat(peer), self._push(peer))
+
+    async def _beat(self, peer: str) -> None:
         while True:
-            if not hurry:
-                await self._until_due(peer)
-            hurry = False
             pinned = trust.pins(self.agent.table).get(peer)
             if pinned is None:
                 return
             if not pinned.address:
                 await self.agent.news.wait(None)
                 continue
-            try:
-                hurry = (await self.speak(peer, pinned)).more
-            except IntertieError as error:
-                await self._back_off(peer, error)
+            wait = 0.0 if self.agent.settings.address else HOLD
+            if await self._call(peer, pinned, wait) and not wait:
+                await self._until_beat(peer)
 
-    async def speak(self, peer: str, pinned: IntroductionBody, verify: tuple[str, ...] = ()) -> Message:
+    async def _push(self, peer: str) -> None:
+        agent = self.agent
+        while True:
+            said = max(agent.acked.get(peer, Cursor()), self._said.get(peer, Cursor()))
+            pinned = trust.pins(agent.table).get(peer)
+            # What is new for a peer that calls us just now goes with the reply; to one that is lost, with the beat.
+            quiet = peer in self._answering or agent.peer(peer).failures or pinned is None or not pinned.address
+            if quiet or pinned is None or not concerning(agent.table, peer, said):
+                await agent.news.wait(None)
+            elif await self._call(peer, pinned, 0.0) and self._said.get(peer, Cursor()) <= said:
+                # It answers, but does not take it in: the beat is soon enough to try again (invariant I18).
+                await asyncio.sleep(agent.settings.heartbeat)
+
+    async def _call(self, peer: str, pinned: IntroductionBody, wait: float) -> bool:
+        """Speak until all is said. False, after a pause that grows, if there was no answer."""
+        try:
+            while (await self.speak(peer, pinned, wait=wait)).more:
+                wait = 0.0
+        except IntertieError as error:
+            self._said.pop(peer, None)
+            await self._back_off(peer, error)
+            return False
+        return True
+
+    async def speak(
+        self, peer: str, pinned: IntroductionBody, verify: tuple[str, ...] = (), wait: float = 0.0
+    ) -> Message:
         """One call, and what came back taken in. Unavailable if nothing did."""
         agent = self.agent
-        message = replace(self.compose(peer, agent.acked.get(peer, Cursor())), verify=verify)
-        if verify:
-            message = replace(message, wait=0.0)
+        message = replace(self.compose(peer, agent.acked.get(peer, Cursor())), verify=verify, wait=wait)
+        self._said[peer] = max(message.upto, self._said.get(peer, Cursor()))
         loop = asyncio.get_running_loop()
         begun = loop.time()
         address = PeerAddress(name=peer, address=pinned.address, root=pinned.root)
-        raw = await self.transport.call(address, wire.encode(message), agent.settings.call_timeout + message.wait)
+        raw = await self.transport.call(address, wire.encode(message), agent.settings.call_timeout + wait)
         reply, faults = wire.decode(raw, decode_record)
         if reply.sender != peer:
             raise Unavailable(f"{peer} answered as {reply.sender}", code="owner-silent")
         self._complain(peer, faults)
-        if not message.wait and not verify:
+        if not wait and not verify:
             agent.peer(peer).rtt_ms = (loop.time() - begun) * 1000
-        self._in_reply.pop(peer, None)
+        self._said[peer] = reply.held
         await self.hear(reply)
         return reply
 
@@ -226,31 +250,19 @@ class Exchange:
         # Jitter, so that a returning site is not met by all its peers at once (invariant I18).
         await asyncio.sleep(min(0.5 * 2 ** min(state.failures - 1, 6), LONGEST_BACKOFF) * random.uniform(0.5, 1.0))
 
-    async def _until_due(self, peer: str) -> None:
-        """Returns when there is something to push to `peer`, or it is this site's turn to be heard."""
+    async def _until_beat(self, peer: str) -> None:
+        """Returns when it is this site's turn to be heard: the beat, or a change of health worth telling."""
         agent = self.agent
         loop = asyncio.get_running_loop()
-        until = loop.time() + self._pause(peer)
+        until = loop.time() + agent.settings.heartbeat * random.uniform(0.8, 1.0)
         while True:
-            said = max(agent.acked.get(peer, Cursor()), self._in_reply.get(peer, Cursor()))
-            if peer not in self._answering and concerning(agent.table, peer, said):
-                return
-            if self._whispered.get(peer, 0) != agent.whispers and agent.peer(peer).failures == 0:
+            if self._whispered.get(peer, 0) != agent.whispers:
                 # A moment, so that a change of many pairs goes in one call.
                 await asyncio.sleep(WHISPER)
                 return
-            # Who does not keep the beat waits on from when it last heard; a poke makes all look again.
-            heard = agent.peer(peer).heard_at if agent.site > peer and agent.settings.address else float("-inf")
+            # One of a pair keeps the beat; the other speaks up only when it has heard nothing for too long.
+            heard = agent.peer(peer).heard_at if agent.site > peer else float("-inf")
             left = max(until, heard + agent.settings.heartbeat * SILENT_AFTER) - loop.time()
             if left <= 0:
-                self._in_reply.pop(peer, None)
                 return
             await agent.news.wait(left)
-
-    def _pause(self, peer: str) -> float:
-        agent = self.agent
-        beat = agent.settings.heartbeat * random.uniform(0.8, 1.0)
-        if agent.peer(peer).failures or not agent.settings.address:
-            return 0.0
-        # One of a pair keeps the beat; the other speaks up only when it has heard nothing for too long.
-        return beat

@@ -22,7 +22,7 @@ from intertie.model.errors import IntertieError, Reason
 from intertie.model.items import Item, Key, Segment, key
 from intertie.model.records import Draft, Kind
 from intertie.planning.admit import AGREED, Situation
-from intertie.planning.compile import compile_site, may_go
+from intertie.planning.compile import compile_site, may_go, retained
 from intertie.planning.diff import Change, Plan, diff
 from intertie.planning.enrol import site_draft
 
@@ -76,14 +76,15 @@ class Rounds:
     async def plan(self) -> Plan:
         """What the next round would do."""
         async with self._lock:
-            return await self._plan()
+            return (await self._plan())[1]
 
-    async def _plan(self) -> Plan:
+    async def _plan(self) -> tuple[Collection[Item], Plan]:
+        """What this site is to hold, and what leads there."""
         agent = self.agent
-        wanted = compile_site(agent.table, agent.blocked)
         seen = [*await self.cloud.observe(None), *await self.transport.observe(None)]
+        wanted = retained(agent.table, compile_site(agent.table, agent.blocked), seen)
         ports = {n.id: n.ports for n in agent.inventory.networks}
-        return diff(wanted, seen, lambda k: may_go(agent.table, k), lambda network: ports.get(network, 0))
+        return wanted, diff(wanted, seen, lambda k: may_go(agent.table, k), lambda network: ports.get(network, 0))
 
     async def round(self) -> Report:
         """One round, whole. A fault of one driver is logged and met again at the next."""
@@ -106,10 +107,10 @@ class Rounds:
         await agent.write(self._site_facts)
         if agent.inventory != before:
             await agent.settle()
-        plan = await self._plan()
+        wanted, plan = await self._plan()
         self.orphans = plan.orphans
         failures = [f for c in plan.changes if (f := await self._carry_out(c)) is not None]
-        segments = tuple(i for i in compile_site(agent.table, agent.blocked) if isinstance(i, Segment))
+        segments = tuple(i for i in wanted if isinstance(i, Segment))
         await self.health.watch(segments)
         await self.health.check_loops()
         if plan.changes:

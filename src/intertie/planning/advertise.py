@@ -115,7 +115,8 @@ def next_version(situation: Situation, vpn: Record) -> Draft | None:
     assert isinstance(body, VpnBody)
     answers = situation.table.answers(vpn.id)
     if vpn.header.state is State.CLOSING:
-        waiting = [a.site for a in body.attachments if not _drained(answers.get(a.site), vpn)]
+        gone = forgotten_sites(situation)
+        waiting = [a.site for a in body.attachments if a.site not in gone and not _drained(answers.get(a.site), vpn)]
         return None if waiting else withdrawal(vpn, body)
     return (
         _on_refusal(vpn, body, answers)

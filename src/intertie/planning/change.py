@@ -120,6 +120,7 @@ def new_vpn(situation: Situation, request: VpnRequest, project: str, id: str, no
         transport=transport,
         vni=vni,
         route_target=numbers.route_target(vni),
+        # Hosts that run with a larger MTU keep it; the condition `mtu-reduced` shows it.
         mtu=min(mtu, network.mtu) if l2 else mtu,
         attachments=tuple(_attachment(situation, a, request.kind, project) for a in request.attachments),
         require=request.require,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from ipaddress import ip_interface
 
 from intertie.model.bodies import Address, AnswerBody, HostBody, NetworkBody, Prefix, Range, VpnBody, VpnKind, Word
-from intertie.model.items import Host, Interface, Item, ItemKind, Key, Network, Remote, Segment
+from intertie.model.items import Host, Interface, Item, ItemKind, Key, Network, Remote, Segment, key
 from intertie.model.records import Kind, Record, State
 from intertie.planning import ranges, trust
 from intertie.planning.admit import AGREED, attachment_of, gateways_of, l2_answers, member_prefixes
@@ -167,6 +168,36 @@ def network_ranges(table: Table, network: Network) -> tuple[Range, ...]:
 
 
 # ── Evidence ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def retained(table: Table, wanted: Iterable[Item], seen: Iterable[Item]) -> frozenset[Item]:
+    """`wanted`, with the remotes that segments have and that nothing says are gone.
+
+    The same rule as for whole items (rule 19): a site whose store is filling again knows some members before others,
+    and must not stop exchanging packets with those that it will hear of next.
+    """
+    have = {key(i): i for i in seen}
+    return frozenset(
+        _with_remotes_of(table, item, old) if isinstance(item, Segment) and isinstance(old, Segment) else item
+        for item in wanted
+        for old in [have.get(key(item))]
+    )
+
+
+def _with_remotes_of(table: Table, segment: Segment, seen: Segment) -> Segment:
+    known = {r.site for r in segment.remotes}
+    kept = [r for r in seen.remotes if r.site not in known and not _has_left(table, segment.vpn, r.site)]
+    return replace(segment, remotes=(*segment.remotes, *kept)) if kept else segment
+
+
+def _has_left(table: Table, id: str, site: str) -> bool:
+    """Whether anything says that `site` no longer exchanges packets in this Vpn: the record without it, its own
+    word, or this site's forgetting of it."""
+    vpn = table.get(id)
+    if vpn is None or not isinstance(vpn.body, VpnBody) or not vpn.live:
+        return True
+    forgotten = site in trust.forgotten(table) and site not in trust.pins(table)
+    return forgotten or attachment_of(vpn.body, site) is None or table.answer_record(id, site) is not None
 
 
 def may_go(table: Table, key: Key) -> bool:

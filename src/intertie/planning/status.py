@@ -167,8 +167,13 @@ def phase_of(
         return Phase.WAITING, f"no answer yet from {', '.join(waiting)}"
     if unseen:
         return Phase.WAITING, f"no probe crossed lately between {', '.join(unseen)}"
-    note = body.refusal.text if body.refusal is not None else ""
-    return Phase.READY, note
+    notes = [body.refusal.text] if body.refusal is not None else []
+    notes += [
+        f"mtu-reduced at {s}: hosts there may send {a.mtu}, {body.mtu} crosses"
+        for s, a in answers.items()
+        if a.mtu > body.mtu
+    ]
+    return Phase.READY, "; ".join(notes)
 
 
 def _member(a: Attachment, answer: AnswerBody | None, pairs: tuple[PairView, ...], vpn: Record) -> MemberView:
