@@ -179,7 +179,7 @@ class Exchange:
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def _converse(self, peer: str) -> None:
-        """Two turns to speak: the beat, which also finds a lost peer again, and the push, which never waits for it."""
+        """Two turns to speak: the beat, which also finds a lost peer again, and the push, which waits for none."""
         await asyncio.gather(self._beat(peer), self._push(peer))
 
     async def _beat(self, peer: str) -> None:
