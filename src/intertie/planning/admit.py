@@ -218,7 +218,7 @@ def _no_network(site: str, wanted: str, project: str, network: NetworkFacts | No
     return Reason(
         code="unknown-network",
         text=f"{site} has no network {wanted or '(none named)'} in project {project}",
-        hint=f"at {site}: intertie network create {wanted or 'NAME'} --prefix PREFIX",
+        hint=f"at {site}: intertie network create {wanted or 'NAME'} PREFIX",
     )
 
 
