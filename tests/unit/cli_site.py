@@ -142,9 +142,9 @@ def _running(server: socketserver.BaseServer) -> Iterator[None]:
 
 
 @contextmanager
-def serving() -> Iterator[Site]:
+def serving(site: Site | None = None) -> Iterator[Site]:
     """A site on a loopback port."""
-    site = Site()
+    site = site or Site()
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(site))
     server.daemon_threads = True
     site.url = f"http://127.0.0.1:{server.server_port}"

@@ -82,6 +82,18 @@ def test_a_refusal_that_came_later_leaves_nothing(cli: Runner, site: Site) -> No
     assert site.last("DELETE").headers["if-match"] == '"0.1.5"'
 
 
+def test_what_would_help_is_remembered_when_the_answers_are_gone(cli: Runner, site: Site) -> None:
+    no = member("lyon", answer="refused", health="unknown", reason="no network db", hint="make db at lyon")
+    heard = vpn(member("nantes", health="unknown"), no, phase="degraded", reason="lyon: no network db")
+    gone = vpn(waiting("nantes"), waiting("lyon"), phase="refused", reason="lyon: no network db")
+    made(site, heard, gone)
+    site.on("DELETE", f"/v1/vpns/{ID}", Answer(None, 204))
+    said = cli(*CREATE, "--wait", "10", "-o", "json")
+    assert said.code == Exit.REFUSED
+    told = json.loads(said.err)
+    assert (told["detail"], told["hint"], told["sites"]) == ("lyon: no network db", "make db at lyon", ["lyon"])
+
+
 def test_without_one_that_may_be_missing_it_is_partial(cli: Runner, site: Site) -> None:
     no = member("rennes", answer="refused", health="unknown", reason="no mapping", hint="site map nantes demo demo")
     part = vpn(member("nantes"), member("lyon"), no, require="any", phase="degraded", reason="rennes: no mapping")

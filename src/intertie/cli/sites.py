@@ -76,7 +76,7 @@ def show_site(screen: Screen, site: Body) -> None:
         ("address", site.text("address")),
         ("location", f"{at.text('lat')},{at.text('lon')}" if at.text("lat") else ""),
         ("version", site.text("version")),
-        ("life", site.text("incarnation")),
+        ("incarnation", site.text("incarnation")),
         ("key", site.text("root_fingerprint") or site.text("fingerprint")),
         ("seen", age(site.text("last_seen"))),
         ("rtt", milliseconds(site.number("rtt_ms"))),
@@ -84,7 +84,7 @@ def show_site(screen: Screen, site: Body) -> None:
     ]
     for name, value in facts:
         if value:
-            screen.line(f"  {name:<9} {value}")
+            screen.line(f"  {name:<11} {value}")
     transports = [
         (
             name,

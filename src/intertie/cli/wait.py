@@ -142,10 +142,15 @@ class Deadline:
 
 def until_ready(client: Client, id: str, wish: Wish, deadline: Deadline, progress: Progress) -> tuple[Reply, Verdict]:
     """Look until `judge` is done or the time is over: the last look, and what is wrong with it."""
+    advice = ""
     for _ in deadline.looks():
         reply = client.get(f"/v1/vpns/{segment(id)}")
         progress.say(state(reply.body))
+        # A home that withdraws a Vpn drops its members' answers, and with them what would have helped.
+        advice = next((hint for each in reply.body.parts("members") if (hint := reason(each)[1])), advice)
         verdict = judge(reply.body, wish)
+        if verdict.problem is not None and not verdict.problem.hint:
+            verdict.problem.hint = advice
         if verdict.done:
             return reply, verdict
     return reply, Verdict(True, too_late(reply.body, deadline.seconds))
