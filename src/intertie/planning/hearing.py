@@ -13,7 +13,8 @@ from intertie.model.bodies import (
 )
 from intertie.model.records import Cursor, Kind, Record
 from intertie.planning import trust
-from intertie.planning.identity import answer_id, introduction_id, site_id
+from intertie.planning.identity import answer_id, forgotten_id, grant_id, introduction_id, segment_mac, site_id
+from intertie.planning.plausible import flaw
 from intertie.planning.table import Table
 
 FEDERATED = frozenset(
@@ -29,10 +30,23 @@ FEDERATED = frozenset(
 )
 
 
+QUOTA = {
+    Kind.SITE: 1,
+    Kind.INTRODUCTION: 1024,
+    Kind.FORGOTTEN: 4096,
+    Kind.GRANT: 1024,
+    Kind.VPN: 16384,
+    Kind.ANSWER: 32768,
+    Kind.PROPOSAL: 1024,
+}
+"""Records of a kind that are kept of one peer, ended ones too: it cannot fill this site's memory."""
+
+
 def acceptable(table: Table, peer: str, record: Record) -> str | None:
     """Why `record`, which came from `peer`, is not taken; None if it is. The signature is checked elsewhere."""
-    if record.header.kind not in FEDERATED:
-        return f"a peer does not send {record.header.kind.value} records"
+    kind = record.header.kind
+    if kind not in FEDERATED:
+        return f"a peer does not send {kind.value} records"
     if record.home != peer:
         return f"{peer} speaks only for itself, not for {record.home}"
     if record.order.incarnation <= trust.forgotten(table).get(peer, -1):
@@ -40,24 +54,70 @@ def acceptable(table: Table, peer: str, record: Record) -> str | None:
     if not record.concerns(table.site):
         return f"it does not name {table.site}"
     standing = table.get(record.id)
-    if standing is not None and standing.header.kind is not record.header.kind:
+    if standing is not None and standing.header.kind is not kind:
         return "its id is another kind's"
-    return _consistent(record, peer)
+    if standing is None and table.count(peer, kind) >= QUOTA[kind]:
+        return f"{peer} has {QUOTA[kind]} {kind.value} records here already"
+    return (
+        _adoption(standing, record)
+        or flaw(record.header, record.body)
+        or _consistent(record)
+        or _kept(standing, record)
+    )
 
 
-def _consistent(record: Record, peer: str) -> str | None:
+def _adoption(standing: Record | None, record: Record) -> str | None:
+    """A record that another site began: only a Vpn, and only by one of its members (rule 14)."""
+    if record.order.epoch == 0:
+        return None
+    if record.header.kind is not Kind.VPN:
+        return f"a {record.header.kind.value} cannot be adopted"
+    if record.home not in record.header.names:
+        return f"{record.home} is not among its members"
+    if standing is not None and standing.home != record.home and record.home not in standing.header.names:
+        return f"{record.home} is not among its members"
+    return None
+
+
+def _consistent(record: Record) -> str | None:
     """Whether the body fits the header: ids that are derived must be the derived ones."""
+    peer, id = record.home, record.id
     match record.body:
-        case SiteBody(name=name) if name != peer or record.id != site_id(peer):
+        case SiteBody(name=name) if name != peer or id != site_id(peer):
             return "a site speaks of itself only"
-        case IntroductionBody(site=site) if record.id != introduction_id(peer, site):
+        case IntroductionBody(site=site) if id != introduction_id(peer, site):
             return "an introduction has its subject in its id"
-        case AnswerBody(vpn=vpn) if record.id != answer_id(peer, vpn):
+        case ForgottenBody(site=site, incarnation=incarnation) if id != forgotten_id(peer, site, incarnation):
+            return "a forgetting has its subject in its id"
+        case GrantBody(space=space, to=to, first=first) if id != grant_id(peer, space, to, first):
+            return "a grant has its block in its id"
+        case AnswerBody(vpn=vpn) if id != answer_id(peer, vpn):
             return "an answer has what it answers in its id"
-        case VpnBody(attachments=attachments) if len({a.site for a in attachments}) != len(attachments):
-            return "a member is named twice"
-        case GrantBody() | ForgottenBody() | ProposalBody():
-            return None
+        case AnswerBody(vpn=vpn, endpoints=endpoints) if {e.mac for e in endpoints} - {"", segment_mac(peer, vpn)}:
+            return "a segment's MAC is derived from its site and Vpn"
+        case ProposalBody() if not id.startswith(f"{peer}.proposal."):
+            return "a proposal says so in its id"
+    return None
+
+
+def _kept(standing: Record | None, record: Record) -> str | None:
+    """What a home may not do to a Vpn that it published: change its nature (rule 5), or bring it back (I6)."""
+    if standing is None or not isinstance(standing.body, VpnBody) or record.order <= standing.order:
+        return None
+    old, new = standing.body, record.body
+    assert isinstance(new, VpnBody)
+    adopted = record.order.epoch > standing.order.epoch
+    if not standing.live and record.live and not adopted:
+        return "it has ended"
+    fixed = ("kind", "vni", "route_target", "prefixes", "mtu", "transport", "network")
+    # A project is its home's: who adopts the Vpn calls it by its own.
+    for name in fixed if adopted else (*fixed, "project"):
+        if getattr(old, name) != getattr(new, name):
+            return f"the {name.replace('_', ' ')} of a Vpn does not change"
+    now = {a.site: a for a in new.attachments}
+    for a in old.attachments:
+        if a.agreed and a.site in now and now[a.site].prefixes != a.prefixes and now[a.site].agreed:
+            return f"the prefixes of {a.site} are settled"
     return None
 
 

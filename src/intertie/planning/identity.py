@@ -20,8 +20,9 @@ def segment_mac(site: str, vpn: str) -> str:
 
 
 def made_network(site: str, vpn: str) -> str:
-    """Id of the network that `site` makes for an L2 Vpn in which it names none."""
-    return f"{site}.net-{vpn.split('.', 1)[1].lower()}"
+    """Id of the network that `site` makes for an L2 Vpn in which it names none. Of the whole id of the Vpn: another
+    home may take the same ulid, and must not get this Vpn's network by it."""
+    return f"{site}.net-{sha256(vpn.encode()).hexdigest()[:26]}"
 
 
 def answer_id(site: str, vpn: str) -> str:
@@ -38,3 +39,7 @@ def introduction_id(site: str, peer: str) -> str:
 
 def forgotten_id(site: str, peer: str, incarnation: int) -> str:
     return f"{site}.forgotten.{peer}.{incarnation}"
+
+
+def grant_id(site: str, space: str, to: str, first: int) -> str:
+    return f"{site}.grant.{space}.{to}.{first}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right, insort
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
@@ -10,6 +11,8 @@ from intertie.model.bodies import AnswerBody, Body, VpnBody
 from intertie.model.records import Cursor, Kind, Record
 
 B = TypeVar("B", bound=Body)
+SLACK = 1024
+"""Superseded places of own records that are kept before they are swept out."""
 
 
 class Table:
@@ -24,18 +27,23 @@ class Table:
         self._by_kind: dict[Kind, dict[str, Record]] = {kind: {} for kind in Kind}
         self._answers: dict[str, dict[str, Record]] = {}
         self._mine: list[tuple[Cursor, str]] = []
+        self._count: Counter[tuple[str, Kind]] = Counter()
         for record in sorted(records, key=lambda r: r.cursor):
             self.apply(record)
 
     def apply(self, record: Record) -> None:
         """Put `record` in the place of any earlier version of it."""
+        self.drop(record.id)
         self._by_id[record.id] = record
         self._by_kind[record.header.kind][record.id] = record
+        self._count[record.home, record.header.kind] += 1
         if isinstance(record.body, AnswerBody):
             self._answers.setdefault(record.body.vpn, {})[record.home] = record
         if record.home == self.site:
             # Nearly always at the end; a record that a peer gave back to us (rule 18) goes to its old place.
             insort(self._mine, (record.cursor, record.id))
+            if len(self._mine) > 2 * self._count_of(self.site) + SLACK:
+                self._mine = [entry for entry in self._mine if self._stands(entry)]
 
     def drop(self, id: str) -> None:
         """Forget a record (a compacted tombstone)."""
@@ -43,8 +51,25 @@ class Table:
         if record is None:
             return
         del self._by_kind[record.header.kind][id]
+        self._count[record.home, record.header.kind] -= 1
         if isinstance(record.body, AnswerBody):
-            self._answers.get(record.body.vpn, {}).pop(record.home, None)
+            answers = self._answers[record.body.vpn]
+            if answers.get(record.home) is record:
+                del answers[record.home]
+            if not answers:
+                del self._answers[record.body.vpn]
+
+    def count(self, home: str, kind: Kind) -> int:
+        """How many records of a kind of one home are held, ended ones too."""
+        return self._count[home, kind]
+
+    def _count_of(self, home: str) -> int:
+        return sum(self._count[home, kind] for kind in Kind)
+
+    def _stands(self, entry: tuple[Cursor, str]) -> bool:
+        record = self._by_id.get(entry[1])
+        # Also by whom: a record that was adopted may have, by chance, the place of the version that was ours.
+        return record is not None and record.home == self.site and record.cursor == entry[0]
 
     def get(self, id: str) -> Record | None:
         return self._by_id.get(id)
@@ -84,12 +109,7 @@ class Table:
     def mine_since(self, cursor: Cursor) -> list[Record]:
         """My standing records after `cursor`, in commit order; superseded versions are left out."""
         start = bisect_right(self._mine, cursor, key=lambda entry: entry[0])
-        found = []
-        for place, id in self._mine[start:]:
-            record = self._by_id.get(id)
-            if record is not None and record.cursor == place:
-                found.append(record)
-        return found
+        return [self._by_id[entry[1]] for entry in self._mine[start:] if self._stands(entry)]
 
     def last(self) -> Cursor:
         """The order of my newest record."""
