@@ -157,7 +157,7 @@ class Agent:
 
     async def open(self) -> Snapshot:
         """Read the store. Nothing is decided before that."""
-        found = await self.ports.store.open(1)
+        found = await self.ports.store.open(0)
         self.table = Table(self.site, found.records)
         self.cursors = dict(found.cursors)
         self.acked = dict(found.acked)

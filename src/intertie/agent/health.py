@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from intertie.agent.agent import Agent
@@ -96,6 +96,9 @@ class Health:
     async def _probe(self, vpn: str, site: str, pair: Pair) -> None:
         rtt = await self._segments.probe(vpn, site, None, TIMEOUT)
         before = self._state(pair)
+        if rtt is not None and pair.last_ok is None:
+            # What was lost while the segment was being built says nothing about the path.
+            pair.tries.clear()
         pair.tries.append(rtt is not None)
         if rtt is not None:
             pair.rtt_ms, pair.last_ok, pair.link_ok = rtt, self.agent.now(), True
@@ -129,14 +132,15 @@ class Health:
     def sights(self) -> Mapping[tuple[str, str, str], Sight]:
         """All that is known now: measured here, and told by others (stale words fade to unknown)."""
         window = timedelta(seconds=self.agent.settings.probe_window + self.agent.settings.heartbeat)
+        now = self.agent.now()
         found: dict[tuple[str, str, str], Sight] = {}
         for key, sight in self._told.items():
-            old = sight.probed_at is None or self.agent.now() - sight.probed_at > window
-            found[key] = Sight(probed_at=sight.probed_at) if old else sight
+            old = sight.said_at is None or now - sight.said_at > window
+            found[key] = replace(sight, health=State.UNKNOWN) if old else sight
         for (vpn, site), pair in self._pairs.items():
             loss = 1 - sum(pair.tries) / len(pair.tries) if pair.tries else None
             found[(vpn, self.agent.site, site)] = Sight(
-                health=self._state(pair), rtt_ms=pair.rtt_ms, loss=loss, probed_at=pair.last_ok
+                health=self._state(pair), rtt_ms=pair.rtt_ms, loss=loss, probed_at=pair.last_ok, said_at=now
             )
         return found
 
@@ -167,7 +171,7 @@ class Health:
                 continue
             at = now - timedelta(seconds=max(t.age, 0.0)) if t.health == State.READY or t.age else None
             self._told[(t.vpn, peer, t.to)] = Sight(
-                health=State(t.health), rtt_ms=t.rtt_ms, loss=t.loss, probed_at=at or now
+                health=State(t.health), rtt_ms=t.rtt_ms, loss=t.loss, probed_at=at, said_at=now
             )
 
 

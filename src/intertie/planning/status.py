@@ -34,6 +34,8 @@ class Sight:
     rtt_ms: float | None = None
     loss: float | None = None
     probed_at: datetime | None = None
+    said_at: datetime | None = None
+    """When the site that measures said so; the later word on a pair is taken."""
 
 
 Sights = Mapping[tuple[str, str, str], Sight]
@@ -92,16 +94,9 @@ class VpnView:
 
 
 def pair_sight(sights: Sights, vpn: str, a: str, b: str) -> Sight:
-    """The later sight of the pair; ready in either direction is enough, since a probe is a round trip."""
-    both = [
-        s for s in (sights.get((vpn, a, b)), sights.get((vpn, b, a))) if s is not None and s.probed_at is not None
-    ]
-    ready = [s for s in both if s.health is Health.READY]
-    return max(ready or both, key=_when, default=Sight())
-
-
-def _when(sight: Sight) -> float:
-    return sight.probed_at.timestamp() if sight.probed_at is not None else 0.0
+    """The later word on the pair, from whichever end: a probe is a round trip, so both ends measure the same."""
+    both = [s for s in (sights.get((vpn, a, b)), sights.get((vpn, b, a))) if s is not None]
+    return max(both, key=lambda s: s.said_at.timestamp() if s.said_at is not None else 0.0, default=Sight())
 
 
 def view(table: Table, vpn: Record, sights: Sights, project: str | None = None) -> VpnView:

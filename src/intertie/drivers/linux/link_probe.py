@@ -13,6 +13,7 @@ import secrets
 import socket
 import struct
 import time
+from typing import cast
 
 from intertie.model.bodies import Address
 
@@ -58,8 +59,8 @@ class LinkProbes(asyncio.DatagramProtocol):
     # asyncio.DatagramProtocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        # Not isinstance: uvloop's transport has the methods, not the class.
+        self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, source: tuple[str, int]) -> None:
         if len(data) != _FORMAT.size or self._transport is None:
