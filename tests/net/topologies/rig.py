@@ -1,0 +1,363 @@
+"""Runs a topology: agent processes in namespaces on the demo's backbone, driven through their own REST API.
+
+Everything that an operator or tenant does goes to the agent's unix socket; what packets do is seen from inside the
+hosts' namespaces (`hosts.py`). A site's namespaces hang on an anchor, a process that does nothing: so they outlive
+the agent, and everything in them can be reached through the anchor's /proc.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from intertie.demo import kernel, lab
+from intertie.demo.lab import Lab, Space
+from intertie.demo.sites import PLACES, DemoSite
+from intertie.demo.spawn import Job, spawn
+from intertie.site_file import init_site
+from tests.net.topologies.hosts import Hosts, Network
+from tests.net.topologies.topology import HostThere, NetworkThere, Topology, VpnThere, attachments
+
+BEAT = 0.05
+PATIENCE = 30.0
+SECONDS = 40.0
+
+
+def until(what: str, ready: Callable[[], object], seconds: float = PATIENCE) -> float:
+    """Ask again until `ready` says something true; the seconds that took. AssertionError when patience ends."""
+    begun = time.monotonic()
+    while not ready():
+        assert time.monotonic() - begun < seconds, f"{what}: not within {seconds:g} s"
+        time.sleep(BEAT)
+    return time.monotonic() - begun
+
+
+@dataclass(slots=True)
+class Site:
+    """One site: its namespaces, its agent's process (0: none), and its API."""
+
+    place: DemoSite
+    space: Space
+    directory: Path
+    underlay: str
+    pid: int = 0
+    anchor: int = 0
+    frozen: bool = False
+    hosts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _client: httpx.Client | None = None
+
+    @property
+    def name(self) -> str:
+        return self.place.name
+
+    # --- processes
+
+    def _spawn(self, argv: tuple[str, ...]) -> int:
+        nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        log = os.open(self.directory / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            job = Job(
+                argv=argv,
+                enter=self.space.entries,
+                streams=(nothing, log, log),
+                directory=self.directory,
+                environment=os.environ,
+            )
+            return spawn(job)
+        finally:
+            os.close(nothing)
+            os.close(log)
+
+    def drop_anchor(self) -> None:
+        self.anchor = self._spawn(("sleep", "infinity"))
+        own = os.readlink("/proc/self/ns/net")
+        until("the anchor is in its namespaces", lambda: os.readlink(f"/proc/{self.anchor}/ns/net") != own)
+
+    def start(self) -> None:
+        """The agent's process; `wait_ready` sees when it answers."""
+        assert not self.pid
+        (self.directory / "api.sock").unlink(missing_ok=True)
+        self.pid = self._spawn((sys.executable, "-m", "intertie", "agent", "run", "--dir", str(self.directory)))
+
+    def wait_ready(self) -> None:
+        until(f"the agent of {self.name} is ready", self._ready)
+
+    def _ready(self) -> bool:
+        ended, status = os.waitpid(self.pid, os.WNOHANG)
+        assert not ended, f"the agent of {self.name} ended with {status}:\n{self.log()}"
+        try:
+            return self.client.get("/readyz", timeout=2.0).is_success
+        except httpx.TransportError:
+            return False
+
+    def log(self, lines: int = 30) -> str:
+        return "\n".join((self.directory / "log").read_text(errors="replace").splitlines()[-lines:])
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """End the agent with a signal; when this returns it is gone."""
+        pid, self.pid = self.pid, 0
+        if pid:
+            os.kill(pid, number)
+            os.waitpid(pid, 0)
+        self.hang_up()
+
+    def lose_database(self) -> None:
+        """Delete the store, with what SQLite keeps beside it. The keys stay."""
+        assert not self.pid
+        found = [path for path in self.directory.glob("intertie.db*") if path.is_file()]
+        assert found, sorted(self.directory.iterdir())
+        for path in found:
+            path.unlink()
+
+    def close(self) -> None:
+        self.kill(signal.SIGTERM)
+        if self.anchor:
+            os.kill(self.anchor, signal.SIGKILL)
+            os.waitpid(self.anchor, 0)
+        os.close(self.space.net)
+        os.close(self.space.mnt)
+
+    # --- the API
+
+    @property
+    def client(self) -> httpx.Client:
+        if self._client is None:
+            transport = httpx.HTTPTransport(uds=str(self.directory / "api.sock"))
+            self._client = httpx.Client(base_url="http://agent", transport=transport, timeout=SECONDS)
+        return self._client
+
+    def hang_up(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        project: str = "demo",
+        wait: float = 0.0,
+        token: str = "",
+    ) -> httpx.Response:
+        """One request as the operator, acting for `project`; with `token`, as whoever that is."""
+        headers = {"X-Intertie-Project": project}
+        if token:
+            headers = {"Authorization": f"Bearer {token}"}
+        if wait:
+            headers["Prefer"] = f"wait={wait:g}"
+        if method in ("PUT", "DELETE"):
+            headers["If-Match"] = "*"
+        return self.client.request(method, path, json=body, headers=headers)
+
+    def get(self, path: str, **how: Any) -> Any:
+        return self._told(self.call("GET", path, **how))
+
+    def post(self, path: str, body: object = None, **how: Any) -> Any:
+        return self._told(self.call("POST", path, body, **how))
+
+    def put(self, path: str, body: object, **how: Any) -> Any:
+        return self._told(self.call("PUT", path, body, **how))
+
+    def delete(self, path: str, **how: Any) -> httpx.Response:
+        answer = self.call("DELETE", path, **how)
+        assert answer.is_success, answer.text
+        return answer
+
+    def items(self, path: str, **how: Any) -> list[Any]:
+        return list(self.get(path, **how)["items"])
+
+    def _told(self, answer: httpx.Response) -> Any:
+        assert answer.is_success, f"{self.name}: {answer.request.method} {answer.request.url}: {answer.text}"
+        return answer.json()
+
+    # --- what stands there
+
+    def vpn(self, name: str, **how: Any) -> Any:
+        return self.get(f"/v1/vpns/{name}", **how)
+
+    def settled(self, name: str, **how: Any) -> bool:
+        """Whether the Vpn is ready as this site sees it, every member included."""
+        answer = self.call("GET", f"/v1/vpns/{name}", **how)
+        told = answer.json()
+        return answer.is_success and told["phase"] == "ready" and all(m["health"] == "ready" for m in told["members"])
+
+    def health(self, vpn: str, one: str, other: str) -> str:
+        """Health of a pair of members as this site sees it."""
+        pairs = self.vpn(vpn)["pairs"]
+        return str(next(p["health"] for p in pairs if {p["from"], p["to"]} == {one, other}))
+
+    def agent_quiet(self) -> bool:
+        """Whether the next round would change nothing."""
+        return not self.get("/v1/plan")["changes"]
+
+
+class Rig:
+    """The running topology. `see` looks out of hosts; `sites` holds every site by name."""
+
+    def __init__(self, topology: Topology, directory: Path) -> None:
+        self.topology = topology
+        self.sites: dict[str, Site] = {}
+        self.see = Hosts()
+        self._directory = directory
+        self._lab: Lab | None = None
+
+    def __getitem__(self, site: str) -> Site:
+        return self.sites[site]
+
+    def __iter__(self) -> Iterator[Site]:
+        return iter(self.sites.values())
+
+    # --- building
+
+    def build(self) -> None:
+        """All that the topology says, until every Vpn of it is ready everywhere."""
+        self.raise_sites()
+        self.enrol()
+        for network in self.topology.networks:
+            self.network(network)
+        for vpn in self.topology.vpns:
+            self.vpn(vpn)
+        for host in self.topology.hosts:
+            self.host(host)
+        for vpn in self.topology.vpns:
+            self.wait_settled(vpn)
+
+    def raise_sites(self) -> None:
+        """Namespaces, keys and agents."""
+        places = {name: (lat, lon) for name, lat, lon in PLACES}
+        chosen = [
+            DemoSite(index=index, name=name, lat=places[name][0], lon=places[name][1])
+            for index, name in enumerate(self.topology.sites)
+        ]
+        with _in_fresh_network():
+            self._lab = lab.build(chosen)
+        for place in chosen:
+            self._settle(place, self._lab.spaces[place.name])
+        for bridge in self.topology.bridges:
+            self.see.make_bridge(self.at(bridge.site), bridge)
+        for site in self:
+            site.start()
+        for site in self:
+            site.wait_ready()
+
+    def _settle(self, place: DemoSite, space: Space) -> None:
+        directory = self._directory / place.name
+        underlay = place.underlay.ip if self.topology.underlay == 4 else place.underlay6.ip
+        init_site(place.name, directory, (place.lat, place.lon), str(underlay), "accept")
+        site = Site(place=place, space=space, directory=directory, underlay=str(underlay))
+        self.sites[place.name] = site
+        site.drop_anchor()
+
+    def enrol(self) -> None:
+        """Invite, join; introductions are accepted; every project is mapped onto itself."""
+        first, *others = self
+        for other in others:
+            token = first.post("/v1/invitations", {"name": other.name, "expires_in": 600})["token"]
+            other.post("/v1/peers", {"token": token})
+        until("every site knows every other", lambda: all(self.known(site) for site in self))
+        for site in self:
+            for peer in self:
+                if peer is not site:
+                    for project in self.topology.projects:
+                        wish = {"theirs": project, "ours": project, "may": ["l2", "l3", "read"]}
+                        site.post(f"/v1/peers/{peer.name}/mappings", wish)
+
+    def known(self, site: Site) -> bool:
+        """Whether every other site is up as `site` sees it."""
+        up = {peer["name"] for peer in site.items("/v1/peers") if peer["state"] == "up"}
+        return up == self.sites.keys() - {site.name}
+
+    def network(self, wish: NetworkThere) -> None:
+        body = {"name": wish.name, "prefix": wish.prefix, "bridge": wish.bridge}
+        self[wish.site].post("/v1/networks", body, project=wish.project)
+
+    def vpn(self, wish: VpnThere) -> Any:
+        """Make it at its home, and wait until every member has accepted."""
+        body = {"name": wish.name, "kind": wish.kind, "attachments": attachments(wish.attachments)}
+        return self[wish.home].post("/v1/vpns", body, project=wish.project, wait=20)
+
+    def host(self, wish: HostThere) -> Any:
+        """Make it once its network is there, and wait until it can be looked out of."""
+        site = self[wish.site]
+        names = {"project": wish.project}
+        until(
+            f"network {wish.network} at {wish.site}",
+            lambda: any(n["name"] == wish.network and n["attachable"] for n in site.items("/v1/networks", **names)),
+        )
+        site.hosts[wish.name] = site.post("/v1/hosts", {"name": wish.name, "network": wish.network}, **names)
+        until(f"host {wish.name}", lambda: self.see.up(self.ns(wish.site, wish.name)))
+        return site.hosts[wish.name]
+
+    def wait_settled(self, wish: VpnThere, sites: Iterable[str] = (), seconds: float = PATIENCE) -> float:
+        """Until the Vpn is ready as all its members (or `sites`) see it; the seconds that took."""
+        names = list(sites) or [text.partition(":")[0] for text in wish.attachments]
+
+        def settled() -> bool:
+            return all(self[name].settled(wish.name, project=wish.project) for name in names)
+
+        return until(f"Vpn {wish.name} is ready everywhere", settled, seconds)
+
+    # --- what a test does
+
+    def at(self, site: str) -> Network:
+        """The site's own namespace: bridges, segments, underlay."""
+        return Network(f"/proc/{self[site].anchor}/ns/net")
+
+    def ns(self, site: str, host: str) -> Network:
+        """A host's namespace."""
+        return Network(f"/proc/{self[site].anchor}/root/run/netns/{site}-{host}")
+
+    def names(self, site: str) -> list[str]:
+        """The namespaces that have a name at a site: its hosts and routers."""
+        return sorted(os.listdir(f"/proc/{self[site].anchor}/root/run/netns"))
+
+    def address(self, site: str, host: str, version: int = 4) -> str:
+        colon = version == 6
+        return str(next(a for a in self[site].hosts[host]["addresses"] if (":" in a) is colon))
+
+    def targets(self, hosts: Mapping[str, str], version: int) -> dict[tuple[str, str], tuple[Network, str]]:
+        """(from host, to host) → where from and whither, for every ordered pair; `hosts` is host → site."""
+        return {
+            (one, other): (self.ns(here, one), self.address(there, other, version))
+            for one, here in hosts.items()
+            for other, there in hosts.items()
+            if one != other
+        }
+
+    def cut(self, one: str, other: str) -> None:
+        assert self._lab is not None
+        self._lab.cut(one, other)
+
+    def heal(self) -> None:
+        assert self._lab is not None
+        self._lab.heal()
+
+    def close(self) -> None:
+        for site in self:
+            site.close()
+        self.see.close()
+        if self._lab is not None:
+            self._lab.netlink.close()
+
+
+@contextmanager
+def _in_fresh_network() -> Iterator[None]:
+    """The calling thread is in a network namespace of its own: the backbone, which lives while a socket is in it."""
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    kernel.unshare(kernel.CLONE_NEWNET)
+    try:
+        yield
+    finally:
+        kernel.setns(before, kernel.CLONE_NEWNET)
+        os.close(before)
