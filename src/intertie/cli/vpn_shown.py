@@ -8,7 +8,7 @@ from intertie.cli.shown import age, milliseconds, moment, number, percent, range
 from intertie.cli.table import Table, columns
 
 LIST = columns("NAME", "KIND", "TRANSPORT", "PHASE", "HOME", "MEMBERS", "REASON…")
-MEMBERS = columns("SITE", "NETWORK", "ANSWER", "HEALTH", ">RTT", ">LOSS", ">PORTS", "PROBED", "RANGES…")
+MEMBERS = columns("SITE", "NETWORK", "ANSWER", "HEALTH", ">RTT", ">LOSS", ">PORTS", "PROBED")
 PAIRS = columns("BETWEEN", "AND", "HEALTH", ">RTT", ">LOSS", "PROBED")
 VERIFIED = columns("FROM", "TO", ">RTT", ">MTU", "OK", "BROKEN AT", "HINT…")
 
@@ -40,6 +40,9 @@ def show_vpn(screen: Screen, vpn: Body) -> None:
     screen.table(Table(MEMBERS, [_member(each) for each in vpn.parts("members")]))
     for each in vpn.parts("members"):
         why, hint = reason(each)
+        # Not a column: two ranges of IPv6 would not fit beside the rest.
+        if held := ranges(each.parts("ranges")):
+            screen.line(f"  {each.text('site')} holds {held}")
         if why:
             screen.line(f"  {each.text('site')}: {why}")
         if hint:
@@ -77,7 +80,6 @@ def _member(member: Body) -> tuple[str, ...]:
         percent(member.number("loss")),
         number(member.count("ports_in_use")),
         age(member.text("probed_at")),
-        ranges(member.parts("ranges")),
     )
 
 

@@ -1,0 +1,76 @@
+"""The bodies that the tests' site gives have the fields of the agent's own: else these tests would prove nothing."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from intertie.agent.access import TokenView
+from intertie.agent.agent import Event
+from intertie.agent.enrolment import MappingView, PeerView
+from intertie.agent.networks import HostView, NetworkView
+from intertie.agent.vpn_views import EndView, PlanChange, VerifiedPair
+from intertie.api.plan import SitePlan
+from intertie.api.problems import Problem
+from intertie.api.sites import InvitationView, SiteView
+from intertie.cli.body import Body, Json
+from intertie.model.bodies import TransportFacts
+from intertie.planning.status import MemberView, PairView, VpnView
+from tests.unit import test_cli_calls, test_cli_golden
+from tests.unit.cli_site import PEERS, SITE, member, problem, vpn
+
+BLUE = vpn(member("nantes"), member("lyon"))
+
+
+def names(kind: type) -> set[str]:
+    """As JSON has them: `from_` is `from` there."""
+    return {each.name.rstrip("_") for each in fields(kind)}
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (BLUE, VpnView),
+        (BLUE["members"][0], MemberView),
+        (BLUE["pairs"][0], PairView),
+        (PEERS[0], PeerView),
+        (problem("stale", 412).body, Problem),
+        (test_cli_calls.MAPPING, MappingView),
+        (test_cli_calls.EVENTS[0], Event),
+        (test_cli_golden.END, EndView),
+        (test_cli_golden.PLAN["changes"][0], PlanChange),
+    ],
+)
+def test_they_are_the_same(body: dict[str, Any], kind: type) -> None:
+    assert set(body) == names(kind)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (SITE, SiteView),
+        (SITE["transports"]["vxlan"], TransportFacts),  # type: ignore[index]
+        (test_cli_golden.NETWORKS[0], NetworkView),
+        (test_cli_golden.HOSTS[0], HostView),
+        ({"token": "", "expires_at": ""}, InvitationView),
+        ({"id": "", "project": "", "role": "", "created_at": "", "token": ""}, TokenView),
+        ({"base_version": "", "changes": [], "orphans": [], "kept": []}, SitePlan),
+        ({"from": {}, "to": {}, "rtt_ms": 0, "mtu": 0, "ok": True, "broken_at": "", "hint": ""}, VerifiedPair),
+    ],
+)
+def test_they_are_a_part(body: dict[str, Any], kind: type) -> None:
+    assert set(body) <= names(kind)
+
+
+@pytest.mark.parametrize("told", [None, [], "x", 3, True, {"a": None}, {"a": [1]}, {"a": {"b": 1}}, {"a": True}])
+def test_a_body_of_any_shape_is_read_without_a_fault(told: Json) -> None:
+    body = Body(told)
+    assert isinstance(body.text("a"), str)
+    assert body.number("a") is None
+    assert body.count("a") == 0
+    assert isinstance(body.part("a").told, type(told.get("a")) if isinstance(told, dict) else type(None))
+    assert all(isinstance(each, Body) for each in body.parts("a"))
+    assert all(isinstance(each, str) for each in body.texts("a"))
+    assert all(isinstance(each, Body) for _, each in body.named("a"))
