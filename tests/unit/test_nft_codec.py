@@ -17,7 +17,6 @@ from intertie.drivers.linux.nft_model import (
     Cmp,
     Code,
     Counter,
-    Element,
     Expression,
     Family,
     FieldType,
@@ -73,15 +72,20 @@ def test_a_rule_reads_back(parts: tuple[Expression, ...], comment: str) -> None:
 
 
 def test_a_set_reads_back_and_keeps_messages_small() -> None:
-    pairs = frozenset(Element(struct.pack("!II", n, 0), struct.pack("!II", n, 2**32 - 1)) for n in range(1000))
-    wished = Set("pairs", (FieldType.IPV4, FieldType.IPV4), pairs)
-    head, *chunks = codec.add_sets(Table(Family.INET, "t", (), (wished,)))
-    name, bare = codec.parse_set(head.payload)
-    assert (name, bare) == ("t", Set("pairs", wished.fields, frozenset()))
-    found = [element for chunk in chunks for element in codec.parse_elements(chunk.payload, bare)]
-    assert frozenset(found) == pairs
-    assert len(found) == len(pairs)
+    wished = Set("many", FieldType.IPV4, frozenset(struct.pack("!I", n) for n in range(1000)))
+    head, cleared, *chunks = codec.add_sets(Table(Family.INET, "t", (), (wished,)))
+    assert codec.parse_set(head.payload) == ("t", Set("many", FieldType.IPV4, frozenset()))
+    assert cleared.type == codec.DELSETELEM
+    found = [element for chunk in chunks for element in codec.parse_elements(chunk.payload)]
+    assert frozenset(found) == wished.elements
+    assert len(found) == len(wished.elements)
     assert max(len(chunk.payload) for chunk in chunks) < 2**16
+
+
+def test_a_set_of_another_sort_is_not_ours() -> None:
+    name = nl.text(1, "t") + nl.text(2, "s")
+    assert codec.parse_set(name + nl.u32(4, 9) + nl.u32(5, 6)) is None
+    assert codec.parse_set(name + nl.u32(3, 4) + nl.u32(4, 7) + nl.u32(5, 4)) is None
 
 
 def test_registers_have_two_names() -> None:

@@ -14,21 +14,48 @@ from collections.abc import Sequence
 
 from intertie.drivers.linux import nfnetlink as nl
 from intertie.drivers.linux import nft_codec as codec
-from intertie.drivers.linux.nft_model import Chain, Element, Family, Rule, Set, Table
+from intertie.drivers.linux.nft_model import Chain, Family, Rule, Set, Table, Unknown
 
 TableKey = tuple[Family, str]
 
 
 def replace(tables: Sequence[Table]) -> None:
-    """Put the tables in place of those of the same family and name, all at once. OSError if refused."""
+    """Put the tables in place of those of the same family and name, all at once. OSError if refused.
+
+    Where it can, it puts new rules into the chains that are there: a packet then meets either the old rules or the
+    new ones, while between two chains of two tables it could slip through as one goes and the other comes.
+    """
     messages: list[nl.Message] = []
-    for table in tables:
-        # Adding first makes the deletion succeed where there was none.
-        messages += [codec.add_table(table), codec.delete_table(table), codec.add_table(table)]
-        messages += codec.add_sets(table)
-        messages += codec.add_chains(table)
     with nl.Socket() as socket:
+        for table in tables:
+            have = _read_family(socket, table.family, table.name).get((table.family, table.name))
+            messages += _recreate(table) if have is None or not _alike(have, table) else _refill(have, table)
         socket.commit(messages)
+
+
+def _alike(have: Table, want: Table) -> bool:
+    """Whether what is there under the same name can be filled anew."""
+    hooks = {chain.name: chain.hook for chain in want.chains}
+    types = {each.name: each.type for each in want.sets}
+    chains = all(hooks.get(c.name, c.hook) == c.hook and not _policy(c) for c in have.chains)
+    return chains and all(types.get(each.name, each.type) is each.type for each in have.sets)
+
+
+def _policy(chain: Chain) -> bool:
+    return any(Unknown("policy") in rule.expressions for rule in chain.rules)
+
+
+def _recreate(table: Table) -> list[nl.Message]:
+    # Adding first makes the deletion succeed where there was none.
+    again = [codec.add_table(table), codec.delete_table(table), codec.add_table(table)]
+    return [*again, *codec.add_sets(table), *codec.add_chains(table)]
+
+
+def _refill(have: Table, want: Table) -> list[nl.Message]:
+    chains, sets = {chain.name for chain in want.chains}, {each.name for each in want.sets}
+    gone = [codec.delete_chain(want, chain.name) for chain in have.chains if chain.name not in chains]
+    gone += [codec.delete_set(want, each.name) for each in have.sets if each.name not in sets]
+    return [codec.flush(want), *gone, *codec.add_sets(want), *codec.add_chains(want)]
 
 
 def delete(names: Sequence[TableKey]) -> None:
@@ -65,14 +92,13 @@ def _read_family(socket: nl.Socket, family: Family, prefix: str) -> dict[TableKe
         chains[table].append(Chain(parsed.name, parsed.rules + tuple(rules[table, parsed.name]), parsed.hook))
     sets: dict[str, list[Set]] = defaultdict(list)
     for _, body in socket.dump(codec.GETSET, family):
-        table, bare = codec.parse_set(body)
-        if table in names:
-            sets[table].append(Set(bare.name, bare.fields, _elements(socket, family, table, bare)))
+        parsed_set = codec.parse_set(body)
+        if parsed_set is not None and parsed_set[0] in names:
+            table, bare = parsed_set
+            sets[table].append(Set(bare.name, bare.type, _elements(socket, family, table, bare.name)))
     return {(family, n): Table(family, n, tuple(chains[n]), tuple(sets[n])) for n in names}
 
 
-def _elements(socket: nl.Socket, family: Family, table: str, bare: Set) -> frozenset[Element]:
-    found: set[Element] = set()
-    for _, body in socket.dump(codec.GETSETELEM, family, codec.elements_of(table, bare.name)):
-        found.update(codec.parse_elements(body, bare))
-    return frozenset(found)
+def _elements(socket: nl.Socket, family: Family, table: str, name: str) -> frozenset[bytes]:
+    answers = socket.dump(codec.GETSETELEM, family, codec.elements_of(table, name))
+    return frozenset(element for _, body in answers for element in codec.parse_elements(body))

@@ -16,7 +16,6 @@ from intertie.drivers.linux.nft_model import (
     Cmp,
     Code,
     Counter,
-    Element,
     Expression,
     FieldType,
     Hook,
@@ -38,8 +37,8 @@ from intertie.drivers.linux.nft_model import (
 )
 
 NEWTABLE, GETTABLE, DELTABLE, NEWCHAIN, GETCHAIN = 0, 1, 2, 3, 4
-NEWRULE, GETRULE, NEWSET, GETSET, NEWSETELEM, GETSETELEM = 6, 7, 9, 10, 12, 13
-SET_INTERVAL_FLAGS = 0x4 | 0x80
+DELCHAIN, NEWRULE, GETRULE, DELRULE = 5, 6, 7, 8
+NEWSET, GETSET, DELSET, NEWSETELEM, GETSETELEM, DELSETELEM = 9, 10, 11, 12, 13, 14
 LIST_ELEMENT = 1
 ELEMENTS_AT_ONCE = 300
 """An attribute's length has 16 bits."""
@@ -51,6 +50,19 @@ def add_table(table: Table) -> nl.Message:
 
 def delete_table(table: Table) -> nl.Message:
     return nl.Message(DELTABLE, 0, table.family, nl.text(1, table.name))
+
+
+def flush(table: Table) -> nl.Message:
+    """Delete all rules of a table."""
+    return nl.Message(DELRULE, 0, table.family, nl.text(1, table.name))
+
+
+def delete_chain(table: Table, name: str) -> nl.Message:
+    return nl.Message(DELCHAIN, 0, table.family, nl.text(1, table.name) + nl.text(3, name))
+
+
+def delete_set(table: Table, name: str) -> nl.Message:
+    return nl.Message(DELSET, 0, table.family, nl.text(1, table.name) + nl.text(2, name))
 
 
 def table_name(body: bytes) -> str:
@@ -109,39 +121,26 @@ def parse_rule(body: bytes) -> tuple[str, str, Rule]:
 
 
 def add_sets(table: Table) -> Iterator[nl.Message]:
+    """Sets with exactly these elements, whatever a set of that name held before."""
     for number, each in enumerate(table.sets, 1):
-        yield nl.Message(NEWSET, nl.NLM_F_CREATE, table.family, _set(table.name, each, number))
-        elements = sorted(each.elements, key=lambda element: (element.key, element.last))
+        where = nl.text(1, table.name) + nl.text(2, each.name)
+        kind = nl.u32(4, each.type) + nl.u32(5, each.type.size) + nl.u32(10, number)
+        yield nl.Message(NEWSET, nl.NLM_F_CREATE, table.family, where + kind)
+        yield nl.Message(DELSETELEM, 0, table.family, where)
+        elements = sorted(each.elements)
         for start in range(0, len(elements), ELEMENTS_AT_ONCE):
             chunk = (_element(element) for element in elements[start : start + ELEMENTS_AT_ONCE])
-            payload = nl.text(1, table.name) + nl.text(2, each.name) + nl.u32(4, number) + nl.nested(3, *chunk)
+            payload = where + nl.u32(4, number) + nl.nested(3, *chunk)
             yield nl.Message(NEWSETELEM, nl.NLM_F_CREATE, table.family, payload)
 
 
-def _set(table: str, each: Set, number: int) -> bytes:
-    kind = 0
-    for part in each.fields:
-        kind = kind << 6 | part
-    out = nl.text(1, table) + nl.text(2, each.name) + nl.u32(10, number)
-    out += nl.u32(4, kind) + nl.u32(5, sum(part.size for part in each.fields))
-    if each.interval:
-        parts = (nl.nested(LIST_ELEMENT, nl.u32(1, part.size)) for part in each.fields)
-        out += nl.u32(3, SET_INTERVAL_FLAGS) + nl.nested(9, nl.nested(2, *parts))
-    return out
-
-
-def parse_set(body: bytes) -> tuple[str, Set]:
-    """The table's name and the set without its elements; a key of another type has no fields."""
+def parse_set(body: bytes) -> tuple[str, Set] | None:
+    """The table's name and the set without its elements; None for a set such as we never make."""
     found = nl.fields(body)
     kind = nl.number(found[4])
-    parts: list[FieldType] = []
-    while kind:
-        if kind & 0x3F not in set(FieldType):
-            parts = []
-            break
-        parts.insert(0, FieldType(kind & 0x3F))
-        kind >>= 6
-    return nl.string(found[1]), Set(nl.string(found[2]), tuple(parts), frozenset())
+    if nl.number(found.get(3, b"")) or kind not in set(FieldType):
+        return None
+    return nl.string(found[1]), Set(nl.string(found[2]), FieldType(kind), frozenset())
 
 
 def elements_of(table: str, name: str) -> bytes:
@@ -149,22 +148,16 @@ def elements_of(table: str, name: str) -> bytes:
     return nl.text(1, table) + nl.text(2, name)
 
 
-def _element(element: Element) -> bytes:
-    parts = [nl.nested(1, nl.attribute(1, element.key))]
-    if element.last:
-        parts.append(nl.nested(10, nl.attribute(1, element.last)))
-    return nl.nested(LIST_ELEMENT, *parts)
+def _element(element: bytes) -> bytes:
+    return nl.nested(LIST_ELEMENT, nl.nested(1, nl.attribute(1, element)))
 
 
-def parse_elements(body: bytes, each: Set) -> Iterator[Element]:
-    """One message's elements; in an interval set a single key is the range from itself to itself."""
+def parse_elements(body: bytes) -> Iterator[bytes]:
+    """One message's elements."""
     for _, part in nl.attributes(nl.fields(body).get(3, b"")):
         found = nl.fields(part)
-        if 1 not in found:
-            continue
-        key = nl.fields(found[1])[1]
-        last = nl.fields(found[10])[1] if 10 in found else b""
-        yield Element(key, last or (key if each.interval else b""))
+        if 1 in found:
+            yield nl.fields(found[1])[1]
 
 
 def encode(expression: Expression) -> bytes:

@@ -7,7 +7,7 @@ kernel keeps in the host's order, which the constants below mark.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 
 IFNAMSIZ = 16
@@ -170,7 +170,7 @@ class Chain:
 
 
 class FieldType(IntEnum):
-    """A part of a set's key; the number is what `nft` shows it as."""
+    """What a set holds; the number is what nft(8) shows it as."""
 
     IPV4 = 7
     IPV6 = 8
@@ -181,34 +181,27 @@ class FieldType(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Element:
-    """A key, or with `last` everything between the two, field by field, both included."""
-
-    key: bytes
-    last: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
 class Set:
-    """A named set. Elements with `last` need at least two fields."""
+    """A named set of addresses, packed. No intervals: the kernel keeps those in structures that it swaps a moment
+    after the rules, so that an edit could lose a packet."""
 
     name: str
-    fields: tuple[FieldType, ...]
-    elements: frozenset[Element]
-
-    @property
-    def interval(self) -> bool:
-        return len(self.fields) > 1
+    type: FieldType
+    elements: frozenset[bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Chains in the order in which they refer to one another: a chain after those it jumps to."""
+    """Chains and sets have no order but their names': it is put in."""
 
     family: Family
     name: str
     chains: tuple[Chain, ...] = ()
-    sets: tuple[Set, ...] = field(default=())
+    sets: tuple[Set, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "chains", tuple(sorted(self.chains, key=lambda chain: chain.name)))
+        object.__setattr__(self, "sets", tuple(sorted(self.sets, key=lambda each: each.name)))
 
     def chain(self, name: str) -> Chain | None:
         return next((chain for chain in self.chains if chain.name == name), None)

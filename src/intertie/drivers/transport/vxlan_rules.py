@@ -22,8 +22,8 @@ for this site's addresses.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, collapse_addresses
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address
 
 from intertie.drivers.linux import frame_format
 from intertie.drivers.linux.frame_format import SIDE_AT, TYPE_AT, FrameType, mac_bytes
@@ -33,7 +33,6 @@ from intertie.drivers.linux.nft_model import (
     Cmp,
     Code,
     Counter,
-    Element,
     Expression,
     Family,
     FieldType,
@@ -55,7 +54,7 @@ from intertie.drivers.linux.nft_model import (
     interface,
 )
 from intertie.drivers.transport.vxlan_names import FACTS, device_name, facts, table_name
-from intertie.model.bodies import Address, Prefix, Range, VpnKind
+from intertie.model.bodies import Prefix, Range, VpnKind
 from intertie.model.items import Segment
 
 RATE, BURST = 1000, 1000
@@ -75,7 +74,9 @@ VNI_AT = 12
 INNER_TYPE, INNER_SOURCE_V4, INNER_SOURCE_V6 = 16 + 12, 16 + 14 + 12, 16 + 14 + 8
 
 Match = tuple[Expression, ...]
-DROP, ACCEPT, RETURN = Verdict(Code.DROP), Verdict(Code.ACCEPT), Verdict(Code.RETURN)
+DROP, ACCEPT = Verdict(Code.DROP), Verdict(Code.ACCEPT)
+OUTER_V4, OUTER_V6 = Payload(Base.NETWORK, 12, 4), Payload(Base.NETWORK, 8, 16)
+STRANGER = Rule((Counter(), DROP), "not a remote of this segment")
 
 
 def tables(site: str, segment: Segment) -> tuple[Table, ...]:
@@ -127,74 +128,54 @@ def _underlay(site: str, segment: Segment) -> Table:
         _rule(tiny, to_us, DROP, comment="first fragments that hide the VNI"),
         _rule(to_us, _at(Base.TRANSPORT, VNI_AT, vni), Verdict(Code.JUMP, "remotes")),
     )
-    admitted = _admit_l3() if segment.kind is VpnKind.L3 else _admit(())
-    if segment.blocked:
-        admitted = _admit(_at(Base.TRANSPORT, INNER_TYPE, PROBE))
+    routed = segment.kind is VpnKind.L3
     chains = (
         Chain(FACTS, tuple(Rule((Counter(),), line) for line in facts(site, segment))),
-        Chain("remotes", (*admitted, _rule(Counter(), DROP, comment="not a remote of this segment"))),
+        Chain("remotes", (*(_by_site(segment) if routed else _by_set(segment)), STRANGER)),
         Chain("input", rules, Hook(HookPoint.INPUT, INPUT_PRIORITY)),
+        *(_speaking(segment) if routed else ()),
     )
-    sets = [*_endpoint_sets(segment)]
-    if segment.kind is VpnKind.L3:
-        sets += _pair_sets(segment)
-    return Table(Family.INET, table_name(segment.vni), chains, tuple(sets))
+    return Table(Family.INET, table_name(segment.vni), chains, () if routed else tuple(_endpoint_sets(segment)))
 
 
-def _admit(extra: Match) -> tuple[Rule, ...]:
-    return (
-        _rule(extra, _meta(MetaKey.NFPROTO, NF_IPV4), Payload(Base.NETWORK, 12, 4), Lookup("remotes4"), RETURN),
-        _rule(extra, _meta(MetaKey.NFPROTO, NF_IPV6), Payload(Base.NETWORK, 8, 16), Lookup("remotes6"), RETURN),
-    )
-
-
-def _admit_l3() -> tuple[Rule, ...]:
-    """Probes of the remotes, and IP from (outer source, inner source) pairs that were agreed."""
-    pairs = []
-    for outer, nfproto, offset, size in ((4, NF_IPV4, 12, 4), (6, NF_IPV6, 8, 16)):
-        for inner, kind, at, length in ((4, IPV4, INNER_SOURCE_V4, 4), (6, IPV6, INNER_SOURCE_V6, 16)):
-            load = (
-                Payload(Base.NETWORK, offset, size, 0),
-                Payload(Base.TRANSPORT, at, length, size // 4),
-                Lookup(f"sources{outer}{inner}"),
-            )
-            kinds = (*_meta(MetaKey.NFPROTO, nfproto), *_at(Base.TRANSPORT, INNER_TYPE, kind))
-            pairs.append(_rule(kinds, load, RETURN))
-    return (*_admit(_at(Base.TRANSPORT, INNER_TYPE, PROBE)), *pairs)
+def _by_set(segment: Segment) -> Iterator[Rule]:
+    probes = _at(Base.TRANSPORT, INNER_TYPE, PROBE) if segment.blocked else ()
+    for nfproto, load, name in ((NF_IPV4, OUTER_V4, "remotes4"), (NF_IPV6, OUTER_V6, "remotes6")):
+        yield _rule(probes, _meta(MetaKey.NFPROTO, nfproto), load, Lookup(name), ACCEPT)
 
 
 def _endpoint_sets(segment: Segment) -> Iterator[Set]:
     for version, kind in ((4, FieldType.IPV4), (6, FieldType.IPV6)):
         addresses = {e.address.packed for r in segment.remotes for e in r.endpoints if e.address.version == version}
-        yield Set(f"remotes{version}", (kind,), frozenset(map(Element, addresses)))
+        yield Set(f"remotes{version}", kind, frozenset(addresses))
 
 
-def _pair_sets(segment: Segment) -> Iterator[Set]:
-    kinds = {4: FieldType.IPV4, 6: FieldType.IPV6}
-    for outer in (4, 6):
-        for inner in (4, 6):
-            elements = frozenset(
-                Element(source.packed + p.network_address.packed, source.packed + p.broadcast_address.packed)
-                for source, accepted in _sources(segment).items()
-                if source.version == outer
-                for p in _collapse(accepted, inner)
-            )
-            yield Set(f"sources{outer}{inner}", (kinds[outer], kinds[inner]), elements)
-
-
-def _sources(segment: Segment) -> dict[Address, list[Prefix]]:
-    found: dict[Address, list[Prefix]] = {}
+def _by_site(segment: Segment) -> Iterator[Rule]:
+    """L3: whoever sends is held to what that site may say."""
     for remote in segment.remotes:
-        for endpoint in remote.endpoints:
-            found.setdefault(endpoint.address, []).extend(remote.prefixes)
-    return found
+        for address in sorted({e.address for e in remote.endpoints}, key=lambda a: (a.version, int(a))):
+            nfproto, load = (NF_IPV4, OUTER_V4) if address.version == 4 else (NF_IPV6, OUTER_V6)
+            outer = (*_meta(MetaKey.NFPROTO, nfproto), load, Cmp(Op.EQ, address.packed))
+            yield _rule(outer, Verdict(Code.JUMP, f"site-{remote.site}"))
 
 
-def _collapse(prefixes: Iterable[Prefix], version: int) -> list[Prefix]:
-    """Those of one IP version, none within another: the kernel refuses overlapping elements."""
-    if version == 4:
-        return list(collapse_addresses([p for p in prefixes if isinstance(p, IPv4Network)]))
-    return list(collapse_addresses([p for p in prefixes if not isinstance(p, IPv4Network)]))
+def _speaking(segment: Segment) -> Iterator[Chain]:
+    """Probes, and IP from a remote's own prefixes."""
+    prefixes: dict[str, set[Prefix]] = {}
+    for remote in segment.remotes:
+        prefixes.setdefault(remote.site, set()).update(remote.prefixes)
+    for site, accepted in prefixes.items():
+        rules = [_rule(_at(Base.TRANSPORT, INNER_TYPE, PROBE), ACCEPT)]
+        if not segment.blocked:
+            rules += [_rule(_from_prefix(prefix), ACCEPT) for prefix in sorted(accepted, key=str)]
+        yield Chain(f"site-{site}", (*rules, _rule(Counter(), DROP, comment="not a prefix of this site")))
+
+
+def _from_prefix(prefix: Prefix) -> Match:
+    """The enclosed packet's source is within."""
+    kind, at = (IPV4, INNER_SOURCE_V4) if prefix.version == 4 else (IPV6, INNER_SOURCE_V6)
+    inside = (Payload(Base.TRANSPORT, at, len(prefix.netmask.packed)), Mask(prefix.netmask.packed))
+    return (*_at(Base.TRANSPORT, INNER_TYPE, kind), *inside, Cmp(Op.EQ, prefix.network_address.packed))
 
 
 # ── The bridge: what may pass ──────────────────────────────────────────────────────────────────────────────
