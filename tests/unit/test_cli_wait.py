@@ -82,6 +82,14 @@ def test_a_refusal_that_came_later_leaves_nothing(cli: Runner, site: Site) -> No
     assert site.last("DELETE").headers["if-match"] == '"0.1.5"'
 
 
+def test_a_refusal_is_told_though_it_cannot_be_cleared_away(cli: Runner, site: Site) -> None:
+    no = member("lyon", answer="refused", health="unknown", reason="quota")
+    made(site, vpn(member("nantes"), no, phase="refused", reason="lyon: quota"))
+    site.on("DELETE", f"/v1/vpns/{ID}", problem("storage", 503))
+    said = cli(*CREATE, "--wait", "10")
+    assert (said.code, said.err.splitlines()[-1]) == (Exit.REFUSED, "error: lyon: quota")
+
+
 def test_what_would_help_is_remembered_when_the_answers_are_gone(cli: Runner, site: Site) -> None:
     no = member("lyon", answer="refused", health="unknown", reason="no network db", hint="make db at lyon")
     heard = vpn(member("nantes", health="unknown"), no, phase="degraded", reason="lyon: no network db")

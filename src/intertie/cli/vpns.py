@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import StrEnum
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from intertie.cli import complete, events, lookup
 from intertie.cli.attachments import attachments
 from intertie.cli.body import Body, Json
 from intertie.cli.client import Reply, segment
-from intertie.cli.problem import Exit
+from intertie.cli.problem import Exit, Problem
 from intertie.cli.session import Session, command
 from intertie.cli.vpn_shown import show_plan, show_vpn, verified, vpn_list
 from intertie.cli.wait import HOLD, Deadline, Verdict, Wish, until_gone, until_ready
@@ -93,7 +94,8 @@ def create(
         reply, verdict = until_ready(session.client, made.text("id"), target, deadline, progress)
     if reply.body.text("phase") == "refused":
         # As when the agent itself waits: who hears the refusal has nothing left to clean up.
-        session.client.call("DELETE", _path(reply.body), headers={"If-Match": reply.etag or "*"})
+        with suppress(Problem):
+            session.client.call("DELETE", _path(reply.body), headers={"If-Match": reply.etag or "*"})
     _settled(session, reply, verdict)
 
 
