@@ -12,7 +12,7 @@ import pytest
 PYPROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 
 FLOORS = (
-    *("demo", "main", "testing", "api", "cli", "agent", "store", "federation", "planning", "model"),
+    *("demo", "main", "wiring", "site_file", "testing", "api", "cli", "agent", "store", "federation", "planning", "model"),
     *("drivers", "drivers.cloud", "drivers.transport", "drivers.linux"),
 )
 
