@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -19,7 +18,6 @@ from pyroute2 import IPRoute
 from intertie.demo import kernel
 from intertie.drivers.linux.icmp import Echo, Outcome, Pinger
 from intertie.drivers.linux.netns import Namespaces, Netns
-from tests.net.topologies.topology import BridgeThere
 
 T = TypeVar("T")
 
@@ -108,7 +106,9 @@ class Stream:
 
     @property
     def words(self) -> str:
-        return f"{len(self.lost)} of {self.sent} echoes to {self.target} lost: {Counter(e.outcome for e in self.lost)}"
+        return (
+            f"{len(self.lost)} of {self.sent} echoes to {self.target} lost: {Counter(e.outcome for e in self.lost)}"
+        )
 
     def check(self, least: int = 100) -> None:
         """Zero loss, of a number of echoes that says something."""
@@ -183,12 +183,6 @@ class Hosts:
         self._thread.join()
         self.loop.close()
 
-    # --- what is not Intertie's
-
-    def make_bridge(self, site: Network, wish: BridgeThere) -> None:
-        """An operator's bridge, with a machine on it that has an address and is reached by port `p-MACHINE`."""
-        raise NotImplementedError
-
 
 def addresses(device: str) -> list[str]:
     """Addresses of universal scope on a device of the calling thread's namespace, with prefix lengths."""
@@ -196,17 +190,3 @@ def addresses(device: str) -> list[str]:
         found = nl.link_lookup(ifname=device)
         rows = list(nl.get_addr(index=found[0])) if found else []
         return sorted(f"{row.get_attr('IFA_ADDRESS')}/{row['prefixlen']}" for row in rows if row["scope"] == 0)
-
-
-def packet_socket(device: str) -> socket.socket:
-    """Raw frames of one device, others' only (PACKET_IGNORE_OUTGOING)."""
-    opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-    opened.setsockopt(263, 23, 1)
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
-    opened.settimeout(5.0)
-    opened.bind((device, 3))
-    return opened
-
-
-def named(found: Iterable[str], word: str) -> list[str]:
-    return [each for each in found if word in each]

@@ -14,10 +14,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_interface
 from pathlib import Path
 from typing import Any
 
 import httpx
+from pyroute2 import IPRoute
 
 from intertie.demo import kernel, lab
 from intertie.demo.lab import Lab, Space
@@ -25,7 +27,7 @@ from intertie.demo.sites import PLACES, DemoSite
 from intertie.demo.spawn import Job, spawn
 from intertie.site_file import init_site
 from tests.net.topologies.hosts import Hosts, Network
-from tests.net.topologies.topology import HostThere, NetworkThere, Topology, VpnThere, attachments
+from tests.net.topologies.topology import BridgeThere, HostThere, NetworkThere, Topology, VpnThere, attachments
 
 BEAT = 0.05
 PATIENCE = 30.0
@@ -51,7 +53,7 @@ class Site:
     underlay: str
     pid: int = 0
     anchor: int = 0
-    frozen: bool = False
+    machines: dict[str, int] = field(default_factory=dict)
     hosts: dict[str, dict[str, Any]] = field(default_factory=dict)
     _client: httpx.Client | None = None
 
@@ -79,8 +81,16 @@ class Site:
 
     def drop_anchor(self) -> None:
         self.anchor = self._spawn(("sleep", "infinity"))
-        own = os.readlink("/proc/self/ns/net")
-        until("the anchor is in its namespaces", lambda: os.readlink(f"/proc/{self.anchor}/ns/net") != own)
+        own = network_of(os.getpid())
+        until("the anchor is in its namespaces", lambda: network_of(self.anchor) != own)
+
+    def machine(self, name: str) -> Network:
+        """The namespace of a machine that is not Intertie's; made when it is first asked for."""
+        if name not in self.machines:
+            pid = self.machines[name] = self._spawn(("unshare", "-n", "sleep", "infinity"))
+            taken = (network_of(os.getpid()), network_of(self.anchor))
+            until(f"machine {name}", lambda: network_of(pid) not in taken)
+        return Network(f"/proc/{self.machines[name]}/ns/net")
 
     def start(self) -> None:
         """The agent's process; `wait_ready` sees when it answers."""
@@ -119,10 +129,11 @@ class Site:
             path.unlink()
 
     def close(self) -> None:
-        self.kill(signal.SIGTERM)
-        if self.anchor:
-            os.kill(self.anchor, signal.SIGKILL)
-            os.waitpid(self.anchor, 0)
+        self.kill()
+        for pid in (*self.machines.values(), self.anchor):
+            if pid:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
         os.close(self.space.net)
         os.close(self.space.mnt)
 
@@ -245,7 +256,7 @@ class Rig:
         for place in chosen:
             self._settle(place, self._lab.spaces[place.name])
         for bridge in self.topology.bridges:
-            self.see.make_bridge(self.at(bridge.site), bridge)
+            self.make_bridge(bridge)
         for site in self:
             site.start()
         for site in self:
@@ -335,6 +346,22 @@ class Rig:
             if one != other
         }
 
+    def make_bridge(self, wish: BridgeThere) -> None:
+        """An operator's bridge and the machine on it, as somebody else would have made them."""
+        machine = self[wish.site].machine(wish.machine)
+        port = f"p-{wish.machine}"
+
+        def bridge(nl: IPRoute) -> None:
+            nl.link("add", ifname=wish.name, kind="bridge", address=wish.mac, mtu=wish.mtu)
+            with open(machine.path) as there:
+                peer = {"ifname": "eth0", "net_ns_fd": there.fileno(), "mtu": wish.mtu}
+                nl.link("add", ifname=port, kind="veth", peer=peer, mtu=wish.mtu)
+            nl.link("set", index=index(nl, port), master=index(nl, wish.name), state="up")
+            nl.link("set", index=index(nl, wish.name), state="up")
+
+        self.at(wish.site).netlink(bridge)
+        machine.run(lambda: furnish(wish))
+
     def cut(self, one: str, other: str) -> None:
         assert self._lab is not None
         self._lab.cut(one, other)
@@ -349,6 +376,30 @@ class Rig:
         self.see.close()
         if self._lab is not None:
             self._lab.netlink.close()
+
+
+def network_of(pid: int) -> str:
+    """Which network namespace a process is in."""
+    return os.readlink(f"/proc/{pid}/ns/net")
+
+
+def index(nl: IPRoute, device: str) -> int:
+    return int(nl.link_lookup(ifname=device)[0])
+
+
+def furnish(wish: BridgeThere) -> None:
+    """In the machine's namespace: its interface, addresses and routes, of use at once."""
+    Path("/proc/sys/net/ipv6/conf/eth0/accept_dad").write_text("0")
+    with IPRoute() as nl:
+        nl.link("set", index=1, state="up")
+        eth0 = index(nl, "eth0")
+        nl.link("set", index=eth0, state="up")
+        for each in map(ip_interface, wish.addresses):
+            flags = {"flags": 0x02} if each.version == 6 else {}
+            nl.addr("add", index=eth0, address=str(each.ip), prefixlen=each.network.prefixlen, **flags)
+        for gateway in map(ip_address, wish.gateways):
+            everything = "0.0.0.0/0" if gateway.version == 4 else "::/0"
+            nl.route("add", dst=everything, gateway=str(gateway), oif=eth0)
 
 
 @contextmanager

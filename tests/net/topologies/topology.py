@@ -1,13 +1,13 @@
 """What a topology is: the file `topology.toml` of a folder, as data. The rig (`rig.py`) makes it so.
 
-    sites = ["nantes", "lyon", "rennes"]        # the first invites the others
-    underlay = 4                                # IP version by which the sites reach one another
-    projects = ["demo"]                         # mapped onto themselves at every site
+sites = ["nantes", "lyon", "rennes"]        # the first invites the others
+underlay = 4                                # IP version by which the sites reach one another
+projects = ["demo"]                         # mapped onto themselves at every site
 
-    [[bridges]]                                 # somebody's, before any network: site, name, mac, mtu
-    [[networks]]                                # site, name, prefix, and perhaps project, bridge
-    [[vpns]]                                    # made at the site of the first attachment
-    [[hosts]]                                   # site, name, network; by default its first free address
+[[bridges]]                                 # somebody's, there before any network, with a machine on it
+[[networks]]                                # site, name, prefix, and perhaps project, bridge
+[[vpns]]                                    # made at the site of the first attachment
+[[hosts]]                                   # site, name, network; by default its first free address
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ FILE = "topology.toml"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BridgeThere:
-    """A bridge with one port to a machine (a namespace) of somebody else's; `address` is that machine's."""
+    """A bridge with one port, `p-MACHINE`, to a machine (a namespace) of somebody else's, with these addresses and
+    default gateways and whatever MTU the bridge has."""
 
     site: str
     name: str
     mac: str
-    mtu: int
     machine: str
-    address: str
+    addresses: tuple[str, ...]
+    gateways: tuple[str, ...] = ()
+    mtu: int = 1500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
