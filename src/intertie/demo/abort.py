@@ -6,11 +6,18 @@ USAGE = 2
 NOT_CONVERGED = 3
 
 
-class Abort(Exception):
-    """Stop the demo. `code` is the exit code of docs/interface.md; `hint` is one or more whole lines."""
+_PROBLEMS = {USAGE: "usage", NOT_CONVERGED: "not-converged"}
 
-    def __init__(self, detail: str, *, hint: str = "", code: int = 1) -> None:
+
+class Abort(Exception):
+    """Stop the demo. `code` is the exit code of docs/interface.md; `hint` is one or more whole lines.
+
+    `problem` is the code of docs/interface.md, ERROR: an agent's where one said no.
+    """
+
+    def __init__(self, detail: str, *, hint: str = "", code: int = 1, problem: str = "") -> None:
         super().__init__(detail)
         self.detail = detail
         self.hint = hint
         self.code = code
+        self.problem = problem or _PROBLEMS.get(code, "failed")

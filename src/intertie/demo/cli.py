@@ -25,14 +25,14 @@ class Output(StrEnum):
     JSON = "json"
 
 
-def _ended(act: Callable[[], int]) -> None:
-    """Run a command and leave with its exit code; an Abort says why on stderr."""
+def _ended(act: Callable[[], int], *, json: bool = False) -> None:
+    """Run a command and leave with its exit code; an Abort says why on stderr, as text or as JSON."""
     from intertie.demo.run import failed
 
     try:
         code = act()
     except Abort as abort:
-        code = failed(abort)
+        code = failed(abort, json=json)
     raise typer.Exit(code)
 
 
@@ -57,7 +57,7 @@ def demo(
     from intertie.demo import run
 
     wish = run.Wish(sites=count, port=port, transport=transport, check=check, json=output is Output.JSON)
-    _ended(lambda: run.run(wish))
+    _ended(lambda: run.run(wish), json=wish.json)
 
 
 def _ask(request: Request, say: Callable[[Reply], str]) -> int:

@@ -10,12 +10,12 @@ from typing import Any
 
 import httpx
 
+from intertie.cli.problem import EXITS, Exit
 from intertie.demo.abort import NOT_CONVERGED, Abort
 
 Json = str | int | float | bool | None | Sequence["Json"] | Mapping[str, "Json"]
 
 _SECONDS = 30.0
-_REFUSED = {"refused-by-member", "no-common-transport", "overlap", "quota", "forbidden"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,14 +126,14 @@ def parse_pair(told: Any) -> Pair:
 
 
 def _problem(site: str, request: httpx.Request, response: httpx.Response) -> Abort:
-    """A problem (RFC 9457) in words. Code 4 when somebody refused, else 1."""
+    """A problem (RFC 9457) in words, with the exit code that every command gives for it."""
     what = f"{site}: {request.method} {request.url.path} → {response.status_code}"
     try:
         told = response.json()
         code, detail, hint = str(told.get("code", "")), str(told.get("detail", "")), words(told.get("hint"))
     except (ValueError, AttributeError):
         code, detail, hint = "", response.text[:300], ""
-    return Abort(f"{what} {code}: {detail}", hint=hint, code=4 if code in _REFUSED else 1)
+    return Abort(f"{what} {code}: {detail}", hint=hint, code=int(EXITS.get(code, Exit.FAILED)), problem=code)
 
 
 class Rest:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+from intertie.cli.problem import Problem
 from intertie.demo import report
 from intertie.demo.abort import Abort
 from intertie.demo.control import Control, Request
@@ -127,8 +128,11 @@ def _serve(wish: Wish, stage: Stage, result: Result, progress: Progress) -> None
                 progress.say(f"the agent of {told.site} has ended {how}; {report.command()} demo start {told.site}")
 
 
-def failed(abort: Abort) -> int:
+def failed(abort: Abort, *, json: bool = False) -> int:
     """Say on stderr why, as every other command does; the exit code."""
+    if json:
+        print(Problem(abort.problem, abort.detail, abort.hint).json(), file=sys.stderr)
+        return abort.code
     print(f"error: {abort.detail}", file=sys.stderr)
     for line in abort.hint.splitlines():
         print(f"hint: {line}", file=sys.stderr)
