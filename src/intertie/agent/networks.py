@@ -95,13 +95,14 @@ class Networks:
             name=name, project=caller.project, prefixes=tuple(prefixes), mtu=mtu or most, bridge=bridge
         )
         await self.agent.write(lambda s: [_new_network(s, id, body)])
-        await self._until_there(id)
+        await self._until(id, True)
         return self.get(caller, id)
 
-    async def _until_there(self, id: str) -> None:
-        """A moment for the round, so that who makes a network finds it attachable; it goes on without that too."""
+    async def _until(self, id: str, there: bool) -> None:
+        """A moment for the round, so that who makes a network finds it attachable, and who deletes one finds it
+        gone; it goes on without that too."""
         for _ in range(20):
-            if any(n.id == id for n in self.agent.inventory.networks):
+            if any(n.id == id for n in self.agent.inventory.networks) is there:
                 return
             await self.agent.news.wait(0.25)
 
@@ -113,6 +114,7 @@ class Networks:
             raise NotFound(f"no network {wanted}")
         self.agent.inventory = await self._look()
         await self.agent.write(lambda s: [_network_gone(s, network)])
+        await self._until(network.id, False)
 
     def _view(self, n: NetworkFacts) -> NetworkView:
         table = self.agent.table
@@ -206,7 +208,7 @@ def _check_prefixes(prefixes: Sequence[Prefix]) -> None:
             raise Refused(
                 f"{prefix} has no room for a gateway and a host",
                 code="prefix-too-small",
-                hint="the smallest that would do is a /30 (IPv4) or a /126 (IPv6)",
+                hint="the smallest that would do is a /31 (IPv4, RFC 3021) or a /126 (IPv6)",
             )
         if prefix.is_multicast or prefix.is_loopback or prefix.is_link_local:
             raise Refused(f"{prefix} cannot be a network's prefix: it has another purpose")

@@ -55,12 +55,12 @@ class Feed:
     def open(self, caller: Caller, after: str) -> Stream:
         """A new stream. Refused (rate) when there are too many, (invalid) when `after` is no event's id."""
         place = self._place(after)
-        of_project = sum(1 for project in self._streams.values() if project == caller.project)
-        full = len(self._streams) >= STREAMS
-        if full or (caller.role is not Role.ADMIN and of_project >= STREAMS_OF_A_PROJECT):
+        reader = "" if caller.role is Role.ADMIN else caller.project
+        alike = sum(1 for each in self._streams.values() if each == reader)
+        if len(self._streams) >= STREAMS or (reader and alike >= STREAMS_OF_A_PROJECT):
             raise Refused("too many readers follow the events", code="rate", hint="end one, or try later")
         stream = self._run(caller, place)
-        self._streams[stream] = caller.project
+        self._streams[stream] = reader
         return stream
 
     def _place(self, after: str) -> int:

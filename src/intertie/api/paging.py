@@ -6,7 +6,7 @@ two pages neither hide others nor show them twice. It is opaque: base64url of th
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -48,9 +48,11 @@ def _marker(key: str) -> str:
     return urlsafe_b64encode(key.encode()).decode().rstrip("=")
 
 
-def _key(marker: str) -> str:
+def key_of(marker: str) -> str:
+    """The place that a marker stands for. Refused if it is none of ours."""
     try:
-        return urlsafe_b64decode(marker.encode("ascii") + b"=" * (-len(marker) % 4)).decode()
+        # The decoder itself passes over what is not of its alphabet.
+        return b64decode(marker.encode("ascii") + b"=" * (-len(marker) % 4), b"-_", validate=True).decode()
     except (Base64Error, UnicodeError):
         raise Refused(f"marker {marker!r:.60} is none of ours", hint="take `next` of the page before") from None
 
@@ -59,7 +61,7 @@ async def _window(
     limit: Annotated[int, Query(ge=1, le=1000, description="Items on a page.")] = 100,
     marker: Annotated[str, Query(max_length=600, description="`next` of the page before.")] = "",
 ) -> Window:
-    return Window(limit, _key(marker))
+    return Window(limit, key_of(marker))
 
 
 Paged = Annotated[Window, Depends(_window)]
