@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.status import Status
 from rich.table import Table
@@ -155,36 +156,33 @@ def _figure(value: float | None, form: str) -> str:
 
 
 def print_table(result: Result) -> None:
-    """Every pair of every Vpn, on stdout."""
-    table = Table(title=None, pad_edge=False)
-    for column in ("vpn", "pair", "addresses", "kind", "transport"):
+    """Every pair of every Vpn, on stdout, within 80 columns."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    for column in ("pair", "kind", "transport", "over"):
         table.add_column(column, no_wrap=True)
-    for column in ("RTT ms", "MTU proved", "answered"):
+    for column in ("RTT ms", "MTU proved", "ok"):
         table.add_column(column, justify="right", no_wrap=True)
     for joined in result.vpns:
+        kind, transport = joined.vpn.kind.upper(), joined.vpn.transport
         for pair in joined.pairs:
             table.add_row(
-                joined.vpn.name,
                 f"{pair.source.host} → {pair.target.host}",
-                f"{pair.source.address} → {pair.target.address}",
-                joined.vpn.kind.upper(),
-                joined.vpn.transport,
+                kind,
+                transport,
+                "IPv6" if ":" in pair.target.address else "IPv4",
                 _figure(pair.rtt_ms, ".2f"),
-                _figure(pair.mtu, "d"),
-                "yes" if pair.ok else f"no: {pair.broken_at} {pair.hint}".rstrip(),
+                _figure(pair.mtu or None, "d"),
+                "yes" if pair.ok else "NO",
             )
         for one, other in joined.missing:
-            table.add_row(
-                joined.vpn.name, f"{one.name} → {other.name}", "", joined.vpn.kind.upper(), "", "-", "-", "no"
-            )
+            table.add_row(f"{one.name} → {other.name}", kind, transport, "", "-", "-", "not tried")
     console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=160)
+    console = console if console.is_terminal else Console(highlight=False, width=100)
     console.print(table)
     seconds = sum(step.ms for step in result.steps) / 1000
     pairs = sum(len(joined.pairs) for joined in result.vpns)
     answered = sum(pair.ok for joined in result.vpns for pair in joined.pairs)
-    console.print(f"{answered} of {pairs} pairs answered; {seconds:.1f} s in all")
+    console.print(f"\n{answered} of {pairs} pairs answered; {seconds:.1f} s in all")
 
 
 def command() -> str:
