@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from intertie.agent.agent import Agent
 from intertie.agent.ports import Invitations, PeerAddress, PeerTransport
 from intertie.model import wire
-from intertie.model.bodies import GrantBody, IntroductionBody, MappingBody, SiteBody
+from intertie.model.bodies import GrantBody, IntroductionBody, Location, MappingBody, SiteBody, TransportFacts
 from intertie.model.codec import check_name
 from intertie.model.codec import decode as decode_record
 from intertie.model.errors import Conflict, Forbidden, NotFound, Refused, Unavailable
@@ -41,6 +41,9 @@ class PeerView:
     """With pending: who vouches for it; it waits for `site approve`."""
     problem: str = ""
     fingerprint: str = ""
+    location: Location | None = None
+    transports: tuple[TransportFacts, ...] = ()
+    """In the peer's own words, as last heard."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,9 +230,12 @@ class Enrolment:
         word = "pending" if state.last_seen is None else "up"
         if state.last_seen is not None and (self.agent.now() - state.last_seen > limit or state.failures > 2):
             word = "silent"
+        said = trust.site_body(self.agent.table, name)
         return PeerView(
             name=name,
             state=word,
+            location=said.location if said else None,
+            transports=said.transports if said else (),
             address=body.address,
             last_seen=state.last_seen,
             rtt_ms=state.rtt_ms,

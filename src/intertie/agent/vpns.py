@@ -15,7 +15,7 @@ from intertie.agent.exchange import Exchange
 from intertie.agent.health import Health
 from intertie.agent.volatile import Whispers
 from intertie.agent.vpn_views import EndView, Outcome, Pending, PlanChange, PlanView, Verified, VerifiedPair
-from intertie.model.bodies import Attachment, ProposalBody, VpnBody, Word
+from intertie.model.bodies import Attachment, ProposalBody, Require, VpnBody, Word
 from intertie.model.codec import check_name
 from intertie.model.errors import Conflict, IntertieError, NotFound, Refused, Unavailable
 from intertie.model.records import Draft, Kind, Order, Record, State
@@ -345,10 +345,16 @@ def _shown(vpn: Record) -> bool:
 
 
 def _settled(found: VpnView, record: Record) -> bool:
-    return (
-        found.phase is Phase.REFUSED
-        or record.body.refusal is not None
-        or not any(m.answer == "waiting" for m in found.members)
+    """Everybody has answered, and nothing follows from it: a refusal that ends the Vpn has ended it."""
+    if found.phase is Phase.REFUSED or record.body.refusal is not None:
+        return True
+    ends_it = (
+        {a.site for a in record.body.attachments if not a.agreed} if record.body.require is Require.ALL else set()
+    )
+    return not any(
+        m.answer == "waiting" or (m.answer == Word.REFUSED and m.site in ends_it)
+        for m in found.members
+        if not m.leaving
     )
 
 

@@ -89,6 +89,7 @@ def describe(item: Item, have: Item | None = None) -> str:
     now = _facts(item)
     then = _facts(have) if have is not None else {}
     parts = [f"{k} {v}" if not then else f"{k} {then.get(k, '-')}→{v}" for k, v in now.items() if then.get(k) != v]
+    parts += [f"{k} {v}→none" for k, v in then.items() if k not in now]
     return " ".join([_title(item), *parts])
 
 
@@ -103,6 +104,13 @@ def _title(item: Item) -> str:
 
 
 def _facts(item: Item) -> dict[str, str]:
+    found = _own_facts(item)
+    if item.flaw:
+        found["flaw"] = item.flaw
+    return found
+
+
+def _own_facts(item: Item) -> dict[str, str]:
     match item:
         case Network():
             return {
@@ -111,7 +119,12 @@ def _facts(item: Item) -> dict[str, str]:
                 "bridge": item.bridge + ("" if item.own else " (existing)"),
             }
         case Host():
-            return {"network": item.network, "address": _list(item.interfaces), "mtu": str(item.mtu)}
+            return {
+                "network": item.network,
+                "address": _list(item.interfaces),
+                "gateway": _list(item.gateways) or "none",
+                "mtu": str(item.mtu),
+            }
         case Segment():
             return _segment_facts(item)
 

@@ -87,6 +87,8 @@ class VpnView:
     require: str
     phase: Phase
     reason: str
+    hint: str
+    """With a refusal: what would make it work."""
     created_at: datetime
     prefixes: tuple[str, ...]
     members: tuple[MemberView, ...]
@@ -121,6 +123,7 @@ def view(table: Table, vpn: Record, sights: Sights, project: str | None = None) 
         require=body.require.value,
         phase=phase,
         reason=reason,
+        hint=body.refusal.hint if body.refusal is not None else "",
         created_at=body.created_at,
         prefixes=tuple(str(p) for p in body.prefixes),
         members=tuple(_member(a, answers.get(a.site), pairs, vpn) for a in body.attachments),
@@ -145,6 +148,8 @@ def phase_of(
     vpn: Record, body: VpnBody, answers: Mapping[str, AnswerBody], pairs: tuple[PairView, ...]
 ) -> tuple[Phase, str]:
     """The phase, and in words what it is waiting for."""
+    # Anybody may send an answer; only members' words count.
+    answers = {a.site: answers[a.site] for a in body.attachments if a.site in answers}
     if vpn.header.state is State.WITHDRAWN and body.refusal is not None:
         return Phase.REFUSED, body.refusal.text
     if vpn.header.state is not State.LIVE:
