@@ -193,6 +193,8 @@ class AnswerBody:
     prefixes: tuple[Prefix, ...] = ()
     ranges: tuple[Range, ...] = ()
     gateways: tuple[Address, ...] = ()
+    routes: tuple[Prefix, ...] = ()
+    """L3: the other members' prefixes that this site has taken, first come, first held."""
     endpoints: tuple[Endpoint, ...] = ()
     mtu: int = 0
     realised: bool = False

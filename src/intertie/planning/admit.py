@@ -6,7 +6,7 @@ It knows this site's records and inventory, nothing else, and is the same at the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from intertie.model.bodies import (
@@ -14,6 +14,7 @@ from intertie.model.bodies import (
     AnswerBody,
     Attachment,
     Endpoint,
+    NetworkBody,
     Prefix,
     Share,
     TransportFacts,
@@ -23,12 +24,40 @@ from intertie.model.bodies import (
 )
 from intertie.model.errors import Reason
 from intertie.model.items import Inventory, NetworkFacts
-from intertie.model.records import Record
+from intertie.model.records import Kind, Record
 from intertie.planning import ranges, trust
-from intertie.planning.identity import made_network, segment_mac
+from intertie.planning.held import (
+    AGREED,
+    claims,
+    held_here,
+    member_prefixes,
+    occupied,
+    overlapping,
+    ranges_held,
+    routes_elsewhere,
+    routes_taken,
+)
+from intertie.planning.identity import bridge_name, made_network, segment_mac
 from intertie.planning.table import Table
 
-AGREED = frozenset({Word.ACCEPTED, Word.HELD, Word.DRAINED})
+__all__ = [
+    "AGREED",
+    "Situation",
+    "attachment_of",
+    "crossing",
+    "gateways_of",
+    "held_here",
+    "judge",
+    "l2_answers",
+    "l3_clash",
+    "member_prefixes",
+    "overlap",
+    "overlapping",
+    "project_here",
+    "refreshed",
+    "refused",
+    "share_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +92,7 @@ def judge(situation: Situation, vpn: Record) -> AnswerBody:
     """This site's word on `vpn`, a live version that names it."""
     body = vpn.body
     assert isinstance(body, VpnBody)
-    project = project_here(situation.table, vpn)
+    project = mapped_project(situation.table, vpn)
     refusal = _not_mapped(vpn, body, situation.site) if project is None else None
     refusal = refusal or _cannot_carry(situation, vpn, body)
     network: NetworkFacts | None = None
@@ -76,17 +105,30 @@ def judge(situation: Situation, vpn: Record) -> AnswerBody:
         else:
             network, refusal = _l3_network(situation, vpn, attachment, project)
     if refusal is not None:
-        return AnswerBody(vpn=vpn.id, order=vpn.order, digest=vpn.digest, word=Word.REFUSED, reason=refusal)
+        return refused(vpn, refusal)
     assert network is not None
     return _accepted(situation, vpn, network)
 
 
-def project_here(table: Table, vpn: Record) -> str | None:
-    """The project that the Vpn belongs to at this site; None without a mapping."""
+def refused(vpn: Record, reason: Reason) -> AnswerBody:
+    return AnswerBody(vpn=vpn.id, order=vpn.order, digest=vpn.digest, word=Word.REFUSED, reason=reason)
+
+
+def mapped_project(table: Table, vpn: Record) -> str | None:
+    """The project here that the home's project stands for; None without a mapping."""
     assert isinstance(vpn.body, VpnBody)
     if vpn.home == table.site:
         return vpn.body.project
     return trust.mapped(table, vpn.home, vpn.body.project, vpn.body.kind.value)
+
+
+def project_here(table: Table, vpn: Record) -> str | None:
+    """The project that the Vpn belongs to at this site: the one for which it was accepted, whatever its home (or
+    who adopted it) calls its own project since."""
+    said = table.answers(vpn.id).get(table.site)
+    if said is not None and said.word in AGREED and said.project and vpn.home != table.site:
+        return said.project
+    return mapped_project(table, vpn)
 
 
 def _not_mapped(vpn: Record, body: VpnBody, site: str) -> Reason:
@@ -107,6 +149,13 @@ def _cannot_carry(situation: Situation, vpn: Record, body: VpnBody) -> Reason | 
             text=f"{site} cannot carry {body.kind.value} over {body.transport}{why}",
             hint="choose a transport that every member's site lists as ok",
         )
+    if facts.underlay_mtu - facts.overhead < body.mtu:
+        return Reason(
+            code="invalid",
+            text=f"{site} carries {facts.underlay_mtu - facts.overhead} octets over {body.transport}, "
+            f"the Vpn's MTU is {body.mtu}",
+            hint=f"raise the MTU of the underlay of {site}, or make the Vpn from a network with a smaller one",
+        )
     pinned = trust.pins(situation.table)
     strangers = [a.site for a in body.attachments if a.site != site and a.site not in pinned and not a.leaving]
     if strangers:
@@ -116,21 +165,13 @@ def _cannot_carry(situation: Situation, vpn: Record, body: VpnBody) -> Reason | 
             hint=f"at {site}: intertie site approve {strangers[0]}",
         )
     for other, theirs in held_here(situation.table):
-        if other.id != vpn.id and theirs.vni == body.vni:
+        if other.id != vpn.id and (theirs.vni == body.vni or theirs.route_target == body.route_target):
             return Reason(
                 code="overlap",
                 text=f"{site} uses VNI {body.vni} for Vpn {theirs.name} already",
                 hint="make the Vpn again: it will take another number",
             )
     return None
-
-
-def held_here(table: Table) -> Iterable[tuple[Record, VpnBody]]:
-    """The Vpns that this site has said yes to and that still stand."""
-    for record, body in table.vpns():
-        answer = table.answers(record.id).get(table.site)
-        if answer is not None and answer.word in AGREED and attachment_of(body, table.site) is not None:
-            yield record, body
 
 
 def l2_answers(table: Table, network: str) -> Iterable[AnswerBody]:
@@ -154,6 +195,8 @@ def _l2_network(
 ) -> tuple[NetworkFacts | None, Reason | None]:
     body = vpn.body
     assert isinstance(body, VpnBody)
+    if reason := _held_by_others(situation, vpn, body):
+        return None, reason
     if not attachment.network:
         return _to_be_made(situation, vpn, body, project)
     network = situation.network(project, attachment.network)
@@ -166,9 +209,16 @@ def _l2_network(
             f"the Vpn stretches {_words(body.prefixes)}",
             hint="name a network with the same prefixes, or none: one is made",
         )
+    if network.mtu < body.mtu:
+        return None, Reason(
+            code="invalid",
+            text=f"network {network.name} at {situation.site} has MTU {network.mtu}, the Vpn's is {body.mtu}",
+            hint="make the Vpn from this site's network: the smallest MTU must be there from the start",
+        )
     share = share_of(body, situation.site)
-    for address in network.addresses_in_use:
-        if share is not None and not ranges.within(address, share.ranges):
+    held = ranges_held(situation.table, vpn, share) if share is not None else ()
+    for address in occupied(situation.table, network):
+        if share is not None and not ranges.within(address, held):
             return None, Reason(
                 code="overlap",
                 text=f"{address} is in use on {network.name} at {situation.site}, outside the range it would hold",
@@ -185,21 +235,58 @@ def _l2_network(
     return network, None
 
 
+def _held_by_others(situation: Situation, vpn: Record, body: VpnBody) -> Reason | None:
+    """Whether the share that this site would get is another's still."""
+    share = share_of(body, situation.site)
+    if share is None:
+        return Reason(code="invalid", text=f"the Vpn gives {situation.site} no addresses")
+    held = ranges_held(situation.table, vpn, share)
+    if all(ranges.within(g, held) for g in share.gateways):
+        return None
+    holders = [
+        s for s, rs in claims(situation.table, vpn).items() if any(ranges.within(g, rs) for g in share.gateways)
+    ]
+    return Reason(
+        code="overlap",
+        text=f"addresses meant for {situation.site} are held by {', '.join(holders)}",
+        hint=f"wait until {', '.join(holders)} has drained, or forget it",
+    )
+
+
 def _to_be_made(
     situation: Situation, vpn: Record, body: VpnBody, project: str
 ) -> tuple[NetworkFacts | None, Reason | None]:
     id = made_network(situation.site, vpn.id)
-    same = situation.network(project, body.network)
-    if same is not None and same.id != id:
+    table = situation.table
+    taken = {n.id for n in situation.inventory.networks if (n.project, n.name) == (project, body.network)}
+    taken |= {
+        r.id for r, b in table.bodies(Kind.NETWORK, NetworkBody) if (b.project, b.name) == (project, body.network)
+    }
+    for other, _ in held_here(table):
+        answer = table.answers(other.id)[table.site]
+        if (answer.project, answer.network_name) == (project, body.network):
+            taken.add(answer.network)
+    if taken - {id}:
         return None, Reason(
             code="name-taken",
             text=f"{situation.site} has a network {body.network} in project {project} already",
             hint=f"attach that one (-a {situation.site}:{body.network}) or rename it",
         )
+    if any(n.bridge == bridge_name(id) and n.id != id for n in situation.inventory.networks):
+        return None, Reason(code="in-use", text=f"{situation.site} has a bridge {bridge_name(id)} already")
     return (
         NetworkFacts(id=id, name=body.network, project=project, prefixes=body.prefixes, mtu=body.mtu, bridge=""),
         None,
     )
+
+
+def _named_so(situation: Situation, project: str, name: str) -> set[str]:
+    """Ids of this site's networks of that project and name: found, recorded, or promised to a Vpn."""
+    table = situation.table
+    found = {n.id for n in situation.inventory.networks if (n.project, n.name) == (project, name)}
+    found |= {r.id for r, b in table.bodies(Kind.NETWORK, NetworkBody) if (b.project, b.name) == (project, name)}
+    answers = [table.answers(r.id)[table.site] for r, _ in held_here(table)]
+    return found | {a.network for a in answers if (a.project, a.network_name) == (project, name)}
 
 
 def _l3_network(
@@ -208,7 +295,7 @@ def _l3_network(
     network = situation.network(project, attachment.network)
     if network is None or not network.attachable:
         return None, _no_network(situation.site, attachment.network, project, network)
-    clash = _l3_overlap(situation, vpn, attachment, network)
+    clash = l3_clash(situation, vpn, network.id, network.prefixes)
     return (None, clash) if clash else (network, None)
 
 
@@ -222,54 +309,34 @@ def _no_network(site: str, wanted: str, project: str, network: NetworkFacts | No
     )
 
 
-def _l3_overlap(situation: Situation, vpn: Record, attachment: Attachment, network: NetworkFacts) -> Reason | None:
+def l3_clash(situation: Situation, vpn: Record, network: str, mine: tuple[Prefix, ...]) -> Reason | None:
     """Overlaps within this Vpn, and in the routing context of the network: all L3 Vpns that touch it."""
-    body = vpn.body
+    body, site = vpn.body, situation.site
     assert isinstance(body, VpnBody)
-    site = situation.site
-    mine = network.prefixes
-    position = [a.site for a in body.attachments].index(site)
     others = member_prefixes(situation.table, vpn)
-    for index, other in enumerate(body.attachments):
-        # Crossing answers: both sites apply the same rule, so the one that stands earlier in the list stays.
-        if other.site == site or other.leaving or index > position:
-            continue
-        if pair := overlapping(mine, others.get(other.site, ())):
-            return _overlap(f"{pair[0]} of {network.name} at {site}", f"{pair[1]} at {other.site}")
-    for record, theirs in held_here(situation.table):
-        answer = situation.table.answers(record.id)[site]
-        if record.id == vpn.id or theirs.kind is not VpnKind.L3 or answer.network != network.id:
-            continue
-        for there, prefixes in member_prefixes(situation.table, record).items():
-            for new in (p for s, ps in others.items() if s != site and s != there for p in ps):
-                if pair := overlapping((new,), prefixes):
-                    return _overlap(f"{pair[0]} of this Vpn", f"{pair[1]} at {there} in Vpn {theirs.name}")
+    if pair := crossing(body, {**others, site: mine}, site):
+        return overlap(f"{pair[0]} at {site}", f"{pair[1]} at {pair[2]}")
+    new = [p for s, ps in others.items() if s != site for p in ps]
+    for name, routes in routes_elsewhere(situation.table, vpn.id, network):
+        if found := overlapping(new, routes):
+            return overlap(f"{found[0]} of this Vpn", f"{found[1]} in Vpn {name}")
     return None
 
 
-def member_prefixes(table: Table, vpn: Record) -> dict[str, tuple[Prefix, ...]]:
-    """site → prefixes of an L3 Vpn's members: as frozen into the record, else as the member's answer states them."""
-    body = vpn.body
-    assert isinstance(body, VpnBody)
-    answers = table.answers(vpn.id)
-    found: dict[str, tuple[Prefix, ...]] = {}
-    for a in body.attachments:
-        answer = answers.get(a.site)
-        stated = answer.prefixes if answer is not None and answer.word in AGREED else ()
-        found[a.site] = a.prefixes or stated
-    return found
-
-
-def overlapping(some: Iterable[Prefix], others: Iterable[Prefix]) -> tuple[Prefix, Prefix] | None:
-    others = tuple(others)
-    for a in some:
-        for b in others:
-            if a.version == b.version and a.overlaps(b):
-                return a, b
+def crossing(
+    body: VpnBody, prefixes: Mapping[str, tuple[Prefix, ...]], site: str
+) -> tuple[Prefix, Prefix, str] | None:
+    """(a prefix of `site`, one that it overlaps, whose that is), if an earlier member has one. Answers cross: all
+    sites apply the same rule, so the one that stands earlier in the list stays."""
+    for other in body.attachments:
+        if other.site == site:
+            return None
+        if not other.leaving and (pair := overlapping(prefixes.get(site, ()), prefixes.get(other.site, ()))):
+            return (*pair, other.site)
     return None
 
 
-def _overlap(one: str, other: str) -> Reason:
+def overlap(one: str, other: str) -> Reason:
     return Reason(code="overlap", text=f"{one} overlaps {other}", hint="route between networks whose prefixes differ")
 
 
@@ -278,12 +345,7 @@ def _words(prefixes: Iterable[Prefix]) -> str:
 
 
 def _accepted(situation: Situation, vpn: Record, network: NetworkFacts) -> AnswerBody:
-    body = vpn.body
-    assert isinstance(body, VpnBody)
-    site = situation.site
-    share = share_of(body, site)
-    mac = segment_mac(site, vpn.id)
-    return AnswerBody(
+    answer = AnswerBody(
         vpn=vpn.id,
         order=vpn.order,
         digest=vpn.digest,
@@ -292,23 +354,24 @@ def _accepted(situation: Situation, vpn: Record, network: NetworkFacts) -> Answe
         network_name=network.name,
         project=network.project,
         prefixes=tuple(network.prefixes),
-        ranges=share.ranges if share else (),
-        gateways=share.gateways if share else gateways_of(situation.table, network.id, network.prefixes),
-        endpoints=tuple(Endpoint(address=a, mac=mac) for a in situation.inventory.underlay[:1]),
         mtu=network.mtu,
     )
+    return refreshed(situation, vpn, answer)
 
 
 def refreshed(situation: Situation, vpn: Record, answer: AnswerBody) -> AnswerBody:
-    """A standing acceptance with today's facts: promises (network, prefixes) stay, endpoints and range follow."""
-    body = vpn.body
+    """A standing acceptance with today's facts: promises (network, prefixes, gateways, addresses held) stay;
+    endpoints, what was added to the range, and the others' prefixes follow."""
+    body, table = vpn.body, situation.table
     assert isinstance(body, VpnBody)
     share = share_of(body, situation.site)
+    gateways = share.gateways if share else gateways_of(table, answer.network, answer.prefixes)
     mac = segment_mac(situation.site, vpn.id)
     underlay = situation.inventory.underlay[:1]
     return replace(
         answer,
-        ranges=share.ranges if share else answer.ranges,
-        gateways=share.gateways if share else gateways_of(situation.table, answer.network, answer.prefixes),
+        ranges=ranges_held(table, vpn, share, answer.ranges) if share else answer.ranges,
+        gateways=(answer.gateways or gateways) if share else gateways,
+        routes=routes_taken(table, vpn, answer) if body.kind is VpnKind.L3 else (),
         endpoints=tuple(Endpoint(address=a, mac=mac) for a in underlay) or answer.endpoints,
     )

@@ -11,10 +11,27 @@ from dataclasses import replace
 
 from intertie.model.bodies import AnswerBody, Attachment, Require, VpnBody, VpnKind, Word
 from intertie.model.errors import Reason
-from intertie.model.records import Draft, Kind, Record, State
+from intertie.model.records import Draft, Header, Kind, Order, Record, State
 from intertie.planning import ranges, trust
-from intertie.planning.admit import AGREED, Situation, attachment_of, judge, member_prefixes, refreshed, share_of
+from intertie.planning.admit import (
+    AGREED,
+    Situation,
+    attachment_of,
+    crossing,
+    judge,
+    l3_clash,
+    member_prefixes,
+    overlap,
+    refreshed,
+    refused,
+    share_of,
+)
 from intertie.planning.identity import answer_id, made_network
+from intertie.planning.plausible import fits
+from intertie.planning.table import Table
+
+LONGEST_REASON = 500
+"""Characters of a member's reason that go into the home's own record."""
 
 
 def advertise(situation: Situation, ids: Collection[str] | None = None, untold: Collection[str] = ()) -> list[Draft]:
@@ -26,14 +43,28 @@ def advertise(situation: Situation, ids: Collection[str] | None = None, untold: 
     table = situation.table
     records = table.all_of(Kind.VPN) if ids is None else (r for i in sorted(ids) if (r := table.get(i)) is not None)
     drafts: list[Draft] = []
-    for vpn in sorted(records, key=lambda r: r.order):
-        if vpn.header.kind is not Kind.VPN or vpn.home in untold or (untold and vpn.home == table.site):
-            continue
-        if (draft := next_answer(situation, vpn)) is not None:
-            drafts.append(draft)
-        if vpn.home == table.site and (draft := next_version(situation, vpn)) is not None:
-            drafts.append(draft)
+    before: list[tuple[str, Record | None]] = []
+    try:
+        for vpn in sorted(records, key=lambda r: r.order):
+            if vpn.header.kind is not Kind.VPN or vpn.home in untold or (untold and vpn.home == table.site):
+                continue
+            if (draft := next_answer(situation, vpn)) is not None:
+                drafts.append(draft)
+                # What is promised to one Vpn, the next must not be promised again, though nothing is written yet.
+                before.append((vpn.id, table.suppose(vpn.id, _unsigned(table.site, draft))))
+            if vpn.home == table.site and (draft := next_version(situation, vpn)) is not None:
+                drafts.append(draft)
+    finally:
+        for id, answer in reversed(before):
+            table.suppose(id, answer)
     return drafts
+
+
+def _unsigned(site: str, draft: Draft) -> Record:
+    header = Header(
+        kind=draft.kind, id=draft.id, home=site, order=draft.base or Order(), state=draft.state, names=draft.names
+    )
+    return Record(header, draft.body, b"", b"")
 
 
 # ── Answers ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -47,9 +78,11 @@ def next_answer(situation: Situation, vpn: Record) -> Draft | None:
     standing = table.answer_record(vpn.id, site)
     said = standing.body if standing is not None and standing.live else None
     assert said is None or isinstance(said, AnswerBody)
-    names = tuple(sorted({*vpn.header.names, *vpn.header.owes, vpn.home} - {site}))
+    # Who has left hears no more of the others, until all ends.
+    owed = () if vpn.live else vpn.header.owes
+    names = tuple(sorted({*vpn.header.names, *owed, vpn.home} - {site}))
     if vpn.header.state is State.WITHDRAWN or attachment_of(body, site) is None:
-        return _last_word(vpn, standing, said, names)
+        return _last_word(site, vpn, standing, said, names)
     if vpn.home != site and vpn.home not in trust.pins(table):
         # A forgotten home: what it left stands until somebody deletes it here, but it gets no new promise.
         return None
@@ -66,24 +99,46 @@ def next_answer(situation: Situation, vpn: Record) -> Draft | None:
     )
 
 
-def _last_word(vpn: Record, standing: Record | None, said: AnswerBody | None, names: tuple[str, ...]) -> Draft | None:
-    if standing is None or said is None:
+def _last_word(
+    site: str, vpn: Record, standing: Record | None, said: AnswerBody | None, names: tuple[str, ...]
+) -> Draft | None:
+    if said is not None:
+        body = replace(said, word=Word.DRAINED, ports=0, order=vpn.order, digest=vpn.digest)
+    elif vpn.live and site in vpn.header.owes and not _answered_since(standing, vpn):
+        # Nothing is held here: the home may stop telling.
+        names = (vpn.home,)
+        body = AnswerBody(vpn=vpn.id, order=vpn.order, digest=vpn.digest, word=Word.DRAINED)
+    else:
         return None
-    body = replace(said, word=Word.DRAINED, ports=0, order=vpn.order, digest=vpn.digest)
-    return Draft(kind=Kind.ANSWER, id=standing.id, state=State.WITHDRAWN, names=names, body=body, base=standing.order)
+    base = standing.order if standing is not None else None
+    id = answer_id(site, vpn.id)
+    return Draft(kind=Kind.ANSWER, id=id, state=State.WITHDRAWN, names=names, body=body, base=base)
+
+
+def _answered_since(answer: Record | None, vpn: Record) -> bool:
+    return answer is not None and isinstance(answer.body, AnswerBody) and answer.body.order >= vpn.order
 
 
 def _word(situation: Situation, vpn: Record, said: AnswerBody | None) -> AnswerBody:
     body = vpn.body
     assert isinstance(body, VpnBody)
-    if said is None or said.word is Word.REFUSED:
+    attachment = attachment_of(body, situation.site)
+    assert attachment is not None
+    ending = vpn.header.state is State.CLOSING or attachment.leaving
+    if said is None or said.word is Word.REFUSED or not said.network:
+        if ending:
+            # Closing alters no forwarding: nothing is made here on the way out.
+            return AnswerBody(vpn=vpn.id, order=vpn.order, digest=vpn.digest, word=Word.DRAINED)
         said = judge(situation, vpn)
         if said.word is Word.REFUSED:
             return said
+    elif body.kind is VpnKind.L3 and not attachment.agreed and not ending:
+        # Not settled: what the other members answered meanwhile may overlap.
+        clash = l3_clash(situation, vpn, said.network, said.prefixes)
+        if clash is not None:
+            return refused(vpn, clash)
     said = refreshed(situation, vpn, said)
-    attachment = attachment_of(body, situation.site)
-    assert attachment is not None
-    if vpn.header.state is not State.CLOSING and not attachment.leaving:
+    if not ending:
         return replace(said, word=Word.ACCEPTED, ports=0)
     ports = _ports_to_drain(situation, vpn, said)
     return replace(said, word=Word.HELD if ports else Word.DRAINED, ports=ports, order=vpn.order, digest=vpn.digest)
@@ -119,7 +174,7 @@ def next_version(situation: Situation, vpn: Record) -> Draft | None:
         waiting = [a.site for a in body.attachments if a.site not in gone and not _drained(answers.get(a.site), vpn)]
         return None if waiting else withdrawal(vpn, body)
     return (
-        _on_refusal(vpn, body, answers)
+        _on_refusal(situation, vpn, body, answers)
         or _without_drained(situation, vpn, body, answers)
         or _frozen(situation, vpn, body, answers)
     )
@@ -148,16 +203,19 @@ def withdrawal(vpn: Record, body: VpnBody, refusal: Reason | None = None) -> Dra
     )
 
 
-def version_of(vpn: Record, body: VpnBody, state: State | None = None) -> Draft:
-    """A new version with `body`; who is no longer named stays owed until it has drained."""
+def version_of(vpn: Record, body: VpnBody, state: State | None = None, table: Table | None = None) -> Draft:
+    """A new version with `body`; who is no longer named stays owed until it has drained, as `table` tells."""
     names = tuple(sorted({a.site for a in body.attachments}))
-    owes = tuple(sorted({*vpn.header.owes, *vpn.header.names} - set(names)))
+    owed = {*vpn.header.owes, *vpn.header.names} - set(names)
+    if table is not None:
+        pinned = trust.pins(table)
+        owed = {s for s in owed if s in pinned and not _let_go(table.answer_record(vpn.id, s), vpn)}
     return Draft(
         kind=Kind.VPN,
         id=vpn.id,
         state=state or vpn.header.state,
         names=names,
-        owes=owes,
+        owes=tuple(sorted(owed)),
         body=body,
         base=vpn.order,
         epoch=vpn.order.epoch,
@@ -165,22 +223,47 @@ def version_of(vpn: Record, body: VpnBody, state: State | None = None) -> Draft:
     )
 
 
-def _on_refusal(vpn: Record, body: VpnBody, answers: dict[str, AnswerBody]) -> Draft | None:
+def _let_go(answer: Record | None, vpn: Record) -> bool:
+    """Whether a site that `vpn` no longer names has ended its answer, having seen that."""
+    return (
+        answer is not None
+        and not answer.live
+        and _answered_since(answer, vpn)
+        and answer.home not in vpn.header.names
+    )
+
+
+def _on_refusal(situation: Situation, vpn: Record, body: VpnBody, answers: dict[str, AnswerBody]) -> Draft | None:
     if body.require is Require.ANY:
         return None
     for attachment in body.attachments:
-        answer = answers.get(attachment.site)
-        if answer is None or answer.word is not Word.REFUSED or attachment.leaving or answer.order < vpn.order:
+        why = _no(situation, vpn, body, attachment, answers.get(attachment.site))
+        if why is None:
             continue
-        if attachment.agreed:
-            # It had said yes, and the others rely on the Vpn: its no is shown, and ends nothing.
-            continue
-        why = answer.reason or Reason(code="invalid", text="no reason given")
-        refusal = Reason(code="refused-by-member", text=f"{attachment.site}: {why.text}", hint=why.hint)
+        text = f"{attachment.site}: {why.text}"[:LONGEST_REASON]
+        refusal = Reason(code="refused-by-member", text=text, hint=why.hint[:LONGEST_REASON])
         if any(a.agreed for a in body.attachments):
             # It was added to a Vpn that runs: only the addition is taken back.
-            return version_of(vpn, replace(without(body, attachment.site), refusal=refusal))
+            rest = replace(without(body, attachment.site), refusal=refusal)
+            return version_of(vpn, rest, table=situation.table)
         return withdrawal(vpn, body, refusal)
+    return None
+
+
+def _no(
+    situation: Situation, vpn: Record, body: VpnBody, attachment: Attachment, answer: AnswerBody | None
+) -> Reason | None:
+    """Why a member is not to be in: by its own word, or because its answer crossed with an earlier member's."""
+    # Who had said yes once all had: the others rely on the Vpn; a no is shown, and ends nothing.
+    if answer is None or attachment.leaving or attachment.agreed:
+        return None
+    if answer.word is Word.REFUSED:
+        why = answer.reason or Reason(code="invalid", text="no reason given")
+        return None if answer.order < vpn.order else why
+    if body.kind is VpnKind.L3:
+        found = crossing(body, member_prefixes(situation.table, vpn), attachment.site)
+        if found is not None:
+            return overlap(f"{found[0]} at {attachment.site}", f"{found[1]} at {found[2]}")
     return None
 
 
@@ -206,7 +289,7 @@ def _without_drained(
         return None
     for site in leavers:
         body = without(body, site)
-    return version_of(vpn, body)
+    return version_of(vpn, body, table=situation.table)
 
 
 def forgotten_sites(situation: Situation) -> Collection[str]:
@@ -220,8 +303,14 @@ def _frozen(situation: Situation, vpn: Record, body: VpnBody, answers: dict[str,
     if all(a.agreed for a in body.attachments) or not _all_agreed(body.attachments, answers):
         return None
     stated = member_prefixes(situation.table, vpn) if body.kind is VpnKind.L3 else {}
-    attachments = tuple(replace(a, agreed=True, prefixes=stated.get(a.site, a.prefixes)) for a in body.attachments)
-    return version_of(vpn, replace(body, attachments=attachments))
+    attachments = tuple(
+        a if a.agreed else replace(a, agreed=True, prefixes=stated.get(a.site, a.prefixes)) for a in body.attachments
+    )
+    body = replace(body, attachments=attachments)
+    if stated and any(crossing(body, stated, a.site) or not a.prefixes for a in attachments):
+        return None
+    draft = version_of(vpn, body, table=situation.table)
+    return draft if fits(situation.site, draft) else None
 
 
 def _all_agreed(attachments: Iterable[Attachment], answers: dict[str, AnswerBody]) -> bool:

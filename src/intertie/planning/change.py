@@ -13,9 +13,13 @@ from intertie.model.items import NetworkFacts
 from intertie.model.records import Draft, Header, Kind, Order, Record, State
 from intertie.planning import numbers, ranges, trust
 from intertie.planning.admit import Situation, attachment_of, judge, project_here, share_of
-from intertie.planning.advertise import version_of, without
+from intertie.planning.advertise import version_of
+from intertie.planning.held import occupied
+from intertie.planning.plausible import fits, flaw
 from intertie.planning.table import Table
 
+LARGEST_MTU = 9216
+"""Of a tenant network: what the bridges of every cloud take."""
 PREFERENCE = ("vxlan",)
 """Transports in the order in which they are chosen when the user names none."""
 
@@ -98,7 +102,7 @@ def _carries(facts: TransportFacts, kind: VpnKind) -> bool:
 def common_mtu(situation: Situation, sites: Sequence[str], transport: str) -> int:
     """The largest tenant packet that every member's underlay carries in one piece."""
     found = [f.underlay_mtu - f.overhead for s in sites if (f := facts_of(situation, s, transport)) is not None]
-    return min(found, default=1450)
+    return min([*found, LARGEST_MTU]) if found else 1450
 
 
 def new_vpn(situation: Situation, request: VpnRequest, project: str, id: str, now: datetime) -> Draft:
@@ -127,11 +131,22 @@ def new_vpn(situation: Situation, request: VpnRequest, project: str, id: str, no
         gateway=request.gateway,
         network=network.name if l2 else "",
         prefixes=prefixes,
-        shares=ranges.cut(prefixes, sites, network.addresses_in_use) if l2 else (),
+        shares=ranges.cut(prefixes, sites, occupied(situation.table, network)) if l2 else (),
         created_at=now,
     )
-    draft = Draft(kind=Kind.VPN, id=id, names=tuple(sorted(sites)), body=body)
+    draft = _sound(situation.site, Draft(kind=Kind.VPN, id=id, names=tuple(sorted(sites)), body=body))
     _judged(situation, draft)
+    return draft
+
+
+def _sound(site: str, draft: Draft) -> Draft:
+    """`draft` if peers will take it. Refused (invalid, too-large) otherwise: they would only be silent."""
+    header = Header(kind=draft.kind, id=draft.id, home=site, order=Order(), state=draft.state, names=draft.names)
+    problem = flaw(header, draft.body)
+    if problem is not None:
+        raise Refused(problem)
+    if not fits(site, draft):
+        raise Refused("the Vpn would be too large a record", code="too-large", hint="use fewer members or prefixes")
     return draft
 
 
@@ -197,6 +212,8 @@ def changed_vpn(situation: Situation, vpn: Record, name: str, wanted: Sequence[A
     """
     body = vpn.body
     assert isinstance(body, VpnBody)
+    if not vpn.live:
+        raise Conflict(f"Vpn {body.name} has ended")
     check_name(name)
     check_members(situation, wanted)
     if name != body.name:
@@ -214,10 +231,10 @@ def changed_vpn(situation: Situation, vpn: Record, name: str, wanted: Sequence[A
     body = replace(body, attachments=tuple(replace(a, leaving=a.site not in stay) for a in body.attachments))
     for a in wanted:
         if attachment_of(body, a.site) is None:
-            body = _with_member(situation, body, a)
-    draft = replace(version_of(vpn, body, State.LIVE), base=vpn.order)
+            body = _with_member(situation, vpn, body, a)
+    draft = version_of(vpn, body, State.LIVE, situation.table)
     _check_added(situation, vpn, draft)
-    return draft
+    return _sound(situation.site, draft)
 
 
 def _check_added(situation: Situation, vpn: Record, draft: Draft) -> None:
@@ -241,7 +258,7 @@ def _check_added(situation: Situation, vpn: Record, draft: Draft) -> None:
                 )
 
 
-def _with_member(situation: Situation, body: VpnBody, a: Attachment) -> VpnBody:
+def _with_member(situation: Situation, vpn: Record, body: VpnBody, a: Attachment) -> VpnBody:
     """Add a member. In an L2 Vpn the home gives it the upper half of its own free space (rule 15)."""
     attachment = Attachment(site=a.site, cell=a.cell, network=a.network)
     if body.kind is VpnKind.L3:
@@ -249,11 +266,15 @@ def _with_member(situation: Situation, body: VpnBody, a: Attachment) -> VpnBody:
             raise Refused(f"an L3 Vpn joins networks that exist: none is named for {a.site}")
         return replace(body, attachments=(*body.attachments, attachment))
     giver = share_of(body, situation.site)
-    if giver is None:
+    mine = situation.table.answers(vpn.id).get(situation.site)
+    facts = [n for n in situation.inventory.networks if mine is not None and n.id == mine.network]
+    if giver is None or mine is None or not facts:
         raise Refused(f"{situation.site} holds no addresses of {body.name} that it could give")
-    mine = attachment_of(body, situation.site)
-    network = situation.network(body.project, mine.network) if mine else None
-    left, given = ranges.give(giver, a.site, body.prefixes, network.addresses_in_use if network else ())
+    # Of what the record gives it and it holds: what a member left that is still silent is nobody's yet. Several may
+    # be added at once, so the giver is what is left in `body`.
+    held = replace(giver, ranges=ranges.common(giver.ranges, mine.ranges, body.prefixes))
+    _, given = ranges.give(held, a.site, body.prefixes, occupied(situation.table, facts[0]))
+    left = ranges.less(giver, given, body.prefixes)
     shares = tuple(left if s.site == giver.site else s for s in body.shares)
     return replace(body, attachments=(*body.attachments, attachment), shares=(*shares, given))
 
@@ -261,16 +282,9 @@ def _with_member(situation: Situation, body: VpnBody, a: Attachment) -> VpnBody:
 def closed_vpn(vpn: Record) -> Draft:
     """The version that asks the members to let go; it alters no forwarding (rule 12)."""
     assert isinstance(vpn.body, VpnBody)
+    if not vpn.live:
+        raise Conflict(f"Vpn {vpn.body.name} has ended")
     return version_of(vpn, replace(vpn.body, refusal=None), State.CLOSING)
-
-
-def forced_removal(vpn: Record, sites: Sequence[str]) -> Draft:
-    """Members gone without waiting for them; what is in use there is not destroyed."""
-    body = vpn.body
-    assert isinstance(body, VpnBody)
-    for site in sites:
-        body = without(body, site)
-    return version_of(vpn, body)
 
 
 def adopted_vpn(table: Table, vpn: Record) -> Draft:
@@ -279,7 +293,13 @@ def adopted_vpn(table: Table, vpn: Record) -> Draft:
         raise Refused(f"{table.site} is the home already")
     if table.site not in vpn.header.names:
         raise NotFound("no such Vpn")
-    draft = version_of(vpn, vpn.body)
+    if not vpn.live:
+        raise Conflict("the Vpn has ended")
+    project = project_here(table, vpn)
+    if project is None:
+        raise Refused(f"project {vpn.body.project} of {vpn.home} stands for none here", code="forbidden")
+    # A record speaks of its home's project: from now on that is this site's.
+    draft = version_of(vpn, replace(vpn.body, project=project))
     return replace(draft, epoch=vpn.order.epoch + 1, adopter=table.site)
 
 

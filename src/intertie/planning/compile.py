@@ -6,11 +6,23 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from ipaddress import ip_interface
 
-from intertie.model.bodies import Address, AnswerBody, HostBody, NetworkBody, Prefix, Range, VpnBody, VpnKind, Word
+from intertie.model.bodies import (
+    Address,
+    AnswerBody,
+    Endpoint,
+    HostBody,
+    NetworkBody,
+    Prefix,
+    Range,
+    VpnBody,
+    VpnKind,
+    Word,
+)
 from intertie.model.items import Host, Interface, Item, ItemKind, Key, Network, Remote, Segment, key
 from intertie.model.records import Kind, Record, State
 from intertie.planning import ranges, trust
-from intertie.planning.admit import AGREED, attachment_of, gateways_of, l2_answers, member_prefixes
+from intertie.planning.admit import attachment_of, gateways_of, l2_answers
+from intertie.planning.held import AGREED, routed
 from intertie.planning.identity import bridge_name, made_network
 from intertie.planning.table import Table
 
@@ -105,7 +117,7 @@ def segment_of(table: Table, vpn: Record, body: VpnBody, blocked: Collection[str
         bridge=network,
         local=answer.endpoints[0],
         mtu=body.mtu,
-        remotes=tuple(_remotes(table, vpn, body)),
+        remotes=tuple(_remotes(table, vpn, body, answer.endpoints[0])),
         gateways=interfaces(answer.gateways, answer.prefixes),
         ranges=answer.ranges,
         blocked=vpn.id in blocked,
@@ -120,16 +132,20 @@ def bridge_of(table: Table, network: str) -> str:
     return bridge_name(network)
 
 
-def _remotes(table: Table, vpn: Record, body: VpnBody) -> Iterable[Remote]:
+def _remotes(table: Table, vpn: Record, body: VpnBody, local: Endpoint) -> Iterable[Remote]:
     """The other members that have said yes and are trusted still: with nobody else a packet is exchanged."""
     pinned = trust.pins(table)
-    prefixes = member_prefixes(table, vpn) if body.kind is VpnKind.L3 else {}
+    prefixes = routed(table, vpn) if body.kind is VpnKind.L3 else {}
     for site, answer in table.answers(vpn.id).items():
         member = attachment_of(body, site)
         if site == table.site or member is None or site not in pinned or answer.word not in AGREED:
             continue
-        if answer.endpoints:
-            yield Remote(site=site, endpoints=answer.endpoints, prefixes=tuple(prefixes.get(site, ())))
+        if answer.order == vpn.order and answer.digest != vpn.digest:
+            # The home told it another version under the same number (rule 2): nothing of that is applied.
+            continue
+        endpoints = tuple(e for e in answer.endpoints if (e.address, e.port) != (local.address, local.port))
+        if endpoints:
+            yield Remote(site=site, endpoints=endpoints, prefixes=tuple(prefixes.get(site, ())))
 
 
 def interfaces(addresses: Iterable[Address], prefixes: Iterable[Prefix]) -> tuple[Interface, ...]:
@@ -155,7 +171,11 @@ def _hosts(table: Table, networks: Mapping[str, Network]) -> Iterable[Host]:
             network=network.id,
             bridge=network.bridge,
             interfaces=interfaces(body.addresses, network.prefixes),
-            gateways=gateways_of(table, network.id, network.prefixes),
+            gateways=tuple(
+                g
+                for g in gateways_of(table, network.id, network.prefixes)
+                if any(a.version == g.version for a in body.addresses)
+            ),
             mtu=network.mtu,
         )
 

@@ -12,7 +12,10 @@ from intertie.planning.table import Table
 
 def enrolment(table: Table, policy: str) -> list[Draft]:
     """Pins that the policy (`accept`, `ask`, `never`) makes by itself."""
-    drafts = [pin(table, body) for _, body in trust.introduced(table).values()] if policy == "accept" else []
+    # Nobody's word alone brings back a site that was forgotten here, or decides between two roots.
+    unclear = {*trust.forgotten(table), *trust.disputed(table)}
+    found = {site: body for site, (_, body) in trust.introduced(table).items() if site not in unclear}
+    drafts = [pin(table, body) for body in found.values()] if policy == "accept" else []
     return [*drafts, *_moved(table)]
 
 
@@ -45,6 +48,8 @@ def approval(table: Table, peer: str) -> Draft:
         if peer in trust.pins(table):
             raise Refused(f"{peer} is a peer already")
         raise NotFound(f"nobody introduced {peer}", hint="intertie site list shows who waits for approval")
+    if peer in trust.disputed(table):
+        raise Refused(f"peers vouch for different roots of {peer}", hint=f"join it directly: site invite {peer}")
     return pin(table, found[1])
 
 

@@ -25,9 +25,9 @@ from intertie.model.bodies import (
     VpnBody,
     VpnKind,
 )
-from intertie.model.codec import NAME, RECORD_ID
-from intertie.model.errors import Reason
-from intertie.model.records import Header, Kind, State
+from intertie.model.codec import NAME, RECORD_ID, encode
+from intertie.model.errors import Reason, Refused
+from intertie.model.records import MAX_RECORD, Draft, Header, Kind, Order, State
 from intertie.planning import ranges
 from intertie.planning.numbers import VNI, VNI_SPACE
 
@@ -37,6 +37,8 @@ MAX_NAMED = 128
 MAX_PREFIXES = 12
 """Of one member, or of a stretched network."""
 MAX_ENDPOINTS = 8
+ROOM = 4096
+"""Octets of a Vpn's record that are left for later versions of it."""
 MTU = (1280, 9216)
 """RFC 8200 section 5, and what switches carry."""
 LAST_VNI = 2**24 - 1
@@ -86,6 +88,18 @@ def _flaws(header: Header, body: object) -> Iterator[str]:
             yield from _between(body.incarnation, 0, 2**62, "incarnation")
         case GrantBody():
             yield from _grant(body)
+
+
+def fits(site: str, draft: Draft) -> bool:
+    """Whether a draft's record would have room, also for a refusal that is yet to be noted in it."""
+    order = Order(draft.epoch, draft.adopter, 2**31, 2**62)
+    header = Header(
+        kind=draft.kind, id=draft.id, home=site, order=order, state=draft.state, names=draft.names, owes=draft.owes
+    )
+    try:
+        return len(encode(header, draft.body)) <= MAX_RECORD - ROOM
+    except Refused:
+        return False
 
 
 # ── Parts ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -22,10 +22,11 @@ def decide(situation: Situation, now: datetime) -> list[Draft]:
     """The home's answers to proposals, each with the change it applies; and the end of what has been heard."""
     drafts: list[Draft] = []
     moved: set[str] = set()
+    pinned = trust.pins(situation.table)
     for record in situation.table.all_of(Kind.PROPOSAL):
         if record.home == situation.site:
             drafts += _past(record, now)
-        elif situation.site in record.header.names:
+        elif situation.site in record.header.names and record.home in pinned:
             drafts += _answered(situation, record, now, moved)
     return drafts
 

@@ -190,6 +190,23 @@ def absorb(share: Share, leaver: Share, prefixes: Sequence[Prefix]) -> Share:
     return Share(site=share.site, ranges=tuple(ranges), gateways=share.gateways)
 
 
+def common(some: Sequence[Range], others: Sequence[Range], prefixes: Sequence[Prefix]) -> tuple[Range, ...]:
+    """What is in both."""
+    found: list[Range] = []
+    for prefix in prefixes:
+        a, b = spans_of(some, prefix), spans_of(others, prefix)
+        found += ranges_of(subtract(a, subtract(a, b)), prefix)
+    return tuple(found)
+
+
+def less(share: Share, given: Share, prefixes: Sequence[Prefix]) -> Share:
+    """The share without what was given."""
+    left: list[Range] = []
+    for prefix in prefixes:
+        left += ranges_of(subtract(spans_of(share.ranges, prefix), spans_of(given.ranges, prefix)), prefix)
+    return Share(site=share.site, ranges=tuple(left), gateways=share.gateways)
+
+
 def whole(prefixes: Sequence[Prefix]) -> tuple[Range, ...]:
     """The range of a network that is in no L2 Vpn: all that is usable."""
     return tuple(r for p in prefixes for r in ranges_of((usable(p),), p))

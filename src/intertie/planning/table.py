@@ -53,11 +53,20 @@ class Table:
         del self._by_kind[record.header.kind][id]
         self._count[record.home, record.header.kind] -= 1
         if isinstance(record.body, AnswerBody):
-            answers = self._answers[record.body.vpn]
+            answers = self._answers.get(record.body.vpn, {})
             if answers.get(record.home) is record:
                 del answers[record.home]
             if not answers:
-                del self._answers[record.body.vpn]
+                self._answers.pop(record.body.vpn, None)
+
+    def suppose(self, vpn: str, answer: Record | None) -> Record | None:
+        """Put this site's `answer` to `vpn` in the place of the one that stands, which is returned: what one decision
+        is about to say, so that the next one knows. Only a look ahead; whoever does it puts the old one back."""
+        answers = self._answers.setdefault(vpn, {})
+        before = answers.pop(self.site, None)
+        if answer is not None:
+            answers[self.site] = answer
+        return before
 
     def count(self, home: str, kind: Kind) -> int:
         """How many records of a kind of one home are held, ended ones too."""

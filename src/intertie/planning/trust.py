@@ -39,6 +39,16 @@ def introduced(table: Table) -> dict[str, tuple[str, IntroductionBody]]:
     return found
 
 
+def disputed(table: Table) -> set[str]:
+    """Sites for which pinned peers vouch with different roots: one of them is wrong or lies."""
+    pinned = pins(table)
+    roots: dict[str, set[str]] = {}
+    for r, b in table.bodies(Kind.INTRODUCTION, IntroductionBody):
+        if r.home in pinned and b.site != r.home:
+            roots.setdefault(b.site, set()).add(b.root)
+    return {site for site, found in roots.items() if len(found) > 1}
+
+
 def site_record(table: Table, site: str) -> Record | None:
     return table.get(f"{site}.site")
 

@@ -1,0 +1,123 @@
+"""First come, first held (federation rule 11): the addresses that this site holds of an L2 Vpn, and the prefixes of
+others that it has taken in an L3 Vpn. Both stand in its own Answer, and what stands there is what goes into force:
+whatever a home or a member says later, what was held before it is not lost to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from intertie.model.bodies import Address, AnswerBody, HostBody, Prefix, Range, Share, VpnBody, VpnKind, Word
+from intertie.model.items import NetworkFacts
+from intertie.model.records import Kind, Record
+from intertie.planning import ranges, trust
+from intertie.planning.table import Table
+
+AGREED = frozenset({Word.ACCEPTED, Word.HELD, Word.DRAINED})
+
+
+def held_here(table: Table) -> Iterator[tuple[Record, VpnBody]]:
+    """The Vpns that this site has said yes to and that still stand."""
+    for record, body in table.vpns():
+        answer = table.answers(record.id).get(table.site)
+        if answer is not None and answer.word in AGREED and any(a.site == table.site for a in body.attachments):
+            yield record, body
+
+
+def occupied(table: Table, network: NetworkFacts) -> tuple[Address, ...]:
+    """Addresses in use on a network here: seen on it, or promised to a host that is yet to be made."""
+    promised = {a for _, b in table.bodies(Kind.HOST, HostBody) if b.network == network.id for a in b.addresses}
+    return (*network.addresses_in_use, *sorted(promised - {*network.addresses_in_use}, key=_rank))
+
+
+def _rank(address: Address) -> tuple[int, int]:
+    return address.version, int(address)
+
+
+# ── Ranges ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def ranges_held(table: Table, vpn: Record, share: Share, had: Iterable[Range] = ()) -> tuple[Range, ...]:
+    """The share that the record gives to this site, less what others still say they hold (rule 16: it is free
+    when its holder has drained or is forgotten), and at least what was held before: only a home gives, of its own."""
+    body = vpn.body
+    assert isinstance(body, VpnBody)
+    had = tuple(had)
+    claimed = [r for rs in claims(table, vpn).values() for r in rs]
+    found: list[Range] = []
+    for prefix in body.prefixes:
+        given, kept = ranges.spans_of(share.ranges, prefix), ranges.spans_of(had, prefix)
+        if vpn.home == table.site:
+            kept = ranges.subtract(kept, ranges.subtract(kept, given))
+        free = ranges.subtract(given, ranges.spans_of(claimed, prefix))
+        found += ranges.ranges_of(ranges.union([*free, *kept]), prefix)
+    return tuple(found)
+
+
+def claims(table: Table, vpn: Record) -> dict[str, tuple[Range, ...]]:
+    """site → what it says that it holds. The home is left out: what it holds, it says in the record itself."""
+    pinned = trust.pins(table)
+    return {
+        site: answer.ranges
+        for site, answer in table.answers(vpn.id).items()
+        if site in pinned and site != vpn.home and answer.word in (Word.ACCEPTED, Word.HELD)
+    }
+
+
+# ── Routes ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def member_prefixes(table: Table, vpn: Record) -> dict[str, tuple[Prefix, ...]]:
+    """site → prefixes of an L3 Vpn's members. A member may say less than is frozen into the record, and the home may
+    freeze less than a member said; nobody may say more for another."""
+    body = vpn.body
+    assert isinstance(body, VpnBody)
+    answers = table.answers(vpn.id)
+    found: dict[str, tuple[Prefix, ...]] = {}
+    for a in body.attachments:
+        answer = answers.get(a.site)
+        stated = answer.prefixes if answer is not None and answer.word in AGREED else None
+        frozen = a.prefixes or stated or ()
+        found[a.site] = frozen if stated is None else tuple(p for p in frozen if p in stated)
+    return found
+
+
+def overlapping(some: Iterable[Prefix], others: Iterable[Prefix]) -> tuple[Prefix, Prefix] | None:
+    others = tuple(others)
+    for a in some:
+        for b in others:
+            if a.version == b.version and a.overlaps(b):
+                return a, b
+    return None
+
+
+def routes_elsewhere(table: Table, vpn: str, network: str) -> Iterator[tuple[str, tuple[Prefix, ...]]]:
+    """(name, prefixes taken) of the other L3 Vpns that touch a network here: one routing context."""
+    for record, body in held_here(table):
+        answer = table.answers(record.id)[table.site]
+        if record.id != vpn and body.kind is VpnKind.L3 and answer.network == network:
+            yield body.name, answer.routes
+
+
+def routes_taken(table: Table, vpn: Record, answer: AnswerBody) -> tuple[Prefix, ...]:
+    """The others' prefixes that this site routes, given its standing `answer`: those it has taken already, then what
+    is new in the order of the members; nothing that overlaps its own, or one that is taken."""
+    pinned = trust.pins(table)
+    stated = [p for s, ps in member_prefixes(table, vpn).items() if s in pinned for p in ps]
+    taken = [*answer.prefixes, *(p for _, ps in routes_elsewhere(table, vpn.id, answer.network) for p in ps)]
+    routes: list[Prefix] = []
+    for prefix in [*(p for p in answer.routes if p in stated), *stated]:
+        if prefix not in routes and not overlapping((prefix,), (*taken, *routes)):
+            routes.append(prefix)
+    return tuple(sorted(routes, key=lambda p: (p.version, p)))
+
+
+def routed(table: Table, vpn: Record) -> dict[str, tuple[Prefix, ...]]:
+    """site → the prefixes that are routed to it: of what it states, what this site has taken, each to one member."""
+    mine = table.answers(vpn.id).get(table.site)
+    left = set(mine.routes) if mine is not None else set()
+    found: dict[str, tuple[Prefix, ...]] = {}
+    for site, prefixes in member_prefixes(table, vpn).items():
+        found[site] = tuple(p for p in prefixes if p in left)
+        left -= set(prefixes)
+    return found
