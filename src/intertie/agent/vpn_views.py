@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from intertie.model.wire import ToldPair
 from intertie.planning.status import VpnView
 
 
@@ -66,3 +67,16 @@ class Outcome:
 
     vpn: VpnView
     pending: Pending | None = None
+
+
+def pair_view(site: str, p: ToldPair) -> VerifiedPair:
+    """A pair as `site` told it."""
+    return VerifiedPair(
+        from_=EndView(site=site, host=p.from_host, address=p.from_address),
+        to=EndView(site=p.to_site, host=p.to_host, address=p.to_address),
+        rtt_ms=p.rtt_ms,
+        mtu=p.mtu,
+        ok=p.ok,
+        broken_at=p.broken_at,
+        hint=p.hint,
+    )

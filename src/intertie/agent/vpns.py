@@ -14,7 +14,7 @@ from intertie.agent.enrolment import founded
 from intertie.agent.exchange import Exchange
 from intertie.agent.health import Health
 from intertie.agent.volatile import Whispers
-from intertie.agent.vpn_views import EndView, Outcome, Pending, PlanChange, PlanView, Verified, VerifiedPair
+from intertie.agent.vpn_views import Outcome, Pending, PlanChange, PlanView, Verified, pair_view
 from intertie.model.bodies import Attachment, ProposalBody, Require, VpnBody, Word
 from intertie.model.codec import check_name
 from intertie.model.errors import Conflict, IntertieError, NotFound, Refused, Unavailable
@@ -303,9 +303,9 @@ class Vpns:
         await asyncio.gather(*(self._ask(vpn, o, ()) for o in others))
         here = self._whispers.verify((vpn.id,), self.agent.site)
         mine, *theirs = await asyncio.gather(here, *(self._ask(vpn, o, (vpn.id,)) for o in others))
-        pairs = [_pair(self.agent.site, p) for p in mine]
+        pairs = [pair_view(self.agent.site, p) for p in mine]
         for site, told in zip(others, theirs, strict=True):
-            pairs += [_pair(site, p) for p in told]
+            pairs += [pair_view(site, p) for p in told]
         return Verified(ok=bool(pairs) and all(p.ok for p in pairs), pairs=tuple(pairs))
 
     async def _ask(self, vpn: Record, site: str, verify: tuple[str, ...]) -> tuple[ToldPair, ...]:
@@ -387,16 +387,4 @@ def _proposal_gone(situation: Situation, id: str) -> Draft:
 def _plan(base: str, lines: Sequence[tuple[str, str, str, str]]) -> PlanView:
     return PlanView(
         base_version=base, changes=tuple(PlanChange(site=s, op=o, what=w, text=t) for s, o, w, t in lines)
-    )
-
-
-def _pair(site: str, p: ToldPair) -> VerifiedPair:
-    return VerifiedPair(
-        from_=EndView(site=site, host=p.from_host, address=p.from_address),
-        to=EndView(site=p.to_site, host=p.to_host, address=p.to_address),
-        rtt_ms=p.rtt_ms,
-        mtu=p.mtu,
-        ok=p.ok,
-        broken_at=p.broken_at,
-        hint=p.hint,
     )
