@@ -104,6 +104,14 @@ class Stream:
         if echo.outcome is not Outcome.REPLY:
             self.lost.append(echo)
 
+    def go_on(self, seconds: float = 1.0) -> None:
+        """Let it run for that long: what has just been done may show a little later."""
+        self.hosts.begin(self._sent(self.sent + round(seconds / EVERY))).result(seconds * 10 + 10)
+
+    async def _sent(self, number: int) -> None:
+        while self.sent < number:
+            await asyncio.sleep(EVERY)
+
     @property
     def words(self) -> str:
         return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
+from itertools import pairwise
 
 import pytest
 
@@ -34,7 +35,7 @@ def test_packets_of_the_full_mtu_cross_in_one_piece_and_larger_ones_do_not(rig: 
 def test_each_site_holds_a_part_of_its_own_and_gives_addresses_from_it(rig: Rig) -> None:
     members = rig["rennes"].vpn("stretch")["members"]
     held = sorted((*span, m["site"]) for m in members for span in spans(m))
-    for one, other in zip(held, held[1:], strict=False):
+    for one, other in pairwise(held):
         assert one[0] != other[0] or one[2] < other[1], f"{one} meets {other}"
     assert {version for version, *_ in held} == {4, 6}
     for host, site in HOSTS.items():

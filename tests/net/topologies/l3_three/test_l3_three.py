@@ -44,7 +44,7 @@ def test_each_hop_answers_from_an_address_that_is_of_use(rig: Rig, version: int)
 
 
 def forge(network: Network, version: int, sources: tuple[str, ...], target: str) -> None:
-    """From inside `network`, one UDP packet to `target` for each source, whoever's that is; its text is the source."""
+    """From inside `network`, a UDP packet to `target` for each source, which is also its text."""
 
     def send() -> None:
         family = socket.AF_INET if version == 4 else socket.AF_INET6
