@@ -12,7 +12,21 @@ import pytest
 PYPROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 
 FLOORS = (
-    *("demo", "main", "wiring", "site_file", "testing", "api", "cli", "agent", "store", "federation", "planning", "model"),
+    *(
+        "demo",
+        "main",
+        "wiring",
+        "serving",
+        "site_file",
+        "testing",
+        "api",
+        "cli",
+        "agent",
+        "store",
+        "federation",
+        "planning",
+        "model",
+    ),
     *("drivers", "drivers.cloud", "drivers.transport", "drivers.linux"),
 )
 

@@ -1,0 +1,96 @@
+"""Where users reach an agent: its loopback port (or TLS, elsewhere), and the site's own socket for the operator."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from ipaddress import IPv4Address, ip_address
+from pathlib import Path
+
+import uvicorn
+
+from intertie.federation.peer_server import listen
+from intertie.model.bodies import Address
+from intertie.model.errors import Conflict, Refused
+from intertie.site_file import SiteFile
+
+
+def own_address() -> Address:
+    """The address from which this machine would reach others; a UDP socket's connect sends nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+            return IPv4Address(probe.getsockname()[0])
+        except OSError:
+            return IPv4Address("127.0.0.1")
+
+
+class Server(uvicorn.Server):
+    """Two of them run in one agent: signals are the agent's."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def server(app: object, site: SiteFile | None = None) -> Server:
+    """With `site`, over TLS if its settings say so; without, in clear (the site's own socket)."""
+    return Server(
+        uvicorn.Config(
+            app,  # type: ignore[arg-type]
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            ssl_certfile=(site.tls_certificate or None) if site else None,
+            ssl_keyfile=(site.tls_key or None) if site else None,
+            timeout_graceful_shutdown=3,
+        )
+    )
+
+
+def open_port(address: Address, port: int, what: str) -> socket.socket:
+    """A listening socket. Conflict, saying for what, if the port is taken or the address is not this machine's."""
+    try:
+        return listen(address, port)
+    except OSError as error:
+        raise Conflict(
+            f"cannot listen on {address} port {port} for the {what}: {error.strerror}",
+            code="in-use",
+            hint="does another agent run? is `underlay` an address of this machine?",
+        ) from error
+
+
+def user_socket(site: SiteFile, fd: int | None) -> socket.socket:
+    """The socket of the user API: handed over as `fd`, or opened as site.toml says."""
+    if fd is not None:
+        return socket.socket(fileno=fd)
+    host, _, port = site.listen_users.rpartition(":")
+    address = ip_address(host.strip("[]"))
+    if not address.is_loopback and not (site.tls_certificate and site.tls_key):
+        raise Refused(
+            f"listen_users: {address} is no loopback address, and tokens travel elsewhere only over TLS",
+            hint="set tls_certificate and tls_key in site.toml, or listen on 127.0.0.1",
+        )
+    return open_port(address, int(port), "user API (listen_users in site.toml)")
+
+
+def operator_socket(dir: Path) -> socket.socket:
+    """DIR/api.sock, which only the owner of the directory may open."""
+    path = dir / "api.sock"
+    path.unlink(missing_ok=True)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        # A path through /proc: a socket's address has room for 107 characters, directories are longer.
+        directory = os.open(dir, os.O_PATH | os.O_DIRECTORY)
+        try:
+            sock.bind(f"/proc/self/fd/{directory}/api.sock")
+        finally:
+            os.close(directory)
+    finally:
+        os.umask(before)
+    sock.listen(64)
+    return sock
