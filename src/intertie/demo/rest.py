@@ -133,7 +133,8 @@ def _problem(site: str, request: httpx.Request, response: httpx.Response) -> Abo
         code, detail, hint = str(told.get("code", "")), str(told.get("detail", "")), words(told.get("hint"))
     except (ValueError, AttributeError):
         code, detail, hint = "", response.text[:300], ""
-    return Abort(f"{what} {code}: {detail}", hint=hint, code=int(EXITS.get(code, Exit.FAILED)), problem=code)
+    exit_code = int(EXITS.get(code, Exit.FAILED))
+    return Abort(f"{what} {code}: {detail}", hint=hint, code=exit_code, problem=code, site=site)
 
 
 class Rest:

@@ -56,6 +56,15 @@ class Story:
         self._open = ExitStack()
 
     def tell(self) -> None:
+        try:
+            self._tell()
+        except Abort as abort:
+            if abort.problem == "internal":  # what the agent's log says of it will be gone with the stage
+                site = next(site for site in self._stage.sites if site.name == abort.site)
+                abort.hint = f"{abort.hint}\n{self._stage.last_words(site, 40)}"
+            raise
+
+    def _tell(self) -> None:
         with self._open:
             self._bring_up()
             self._enrol()
