@@ -53,6 +53,9 @@ def problems(*codes: str) -> Responses:
     by_status: dict[int, list[str]] = {}
     for code in codes:
         by_status.setdefault(CODES[code].status, []).append(code)
+    if 422 in by_status and "invalid" not in codes:
+        # A route's word on a status takes the place of its router's, and every request may be invalid.
+        by_status[422].insert(0, "invalid")
     return {status: _problem_response(found) for status, found in by_status.items()}
 
 
@@ -132,5 +135,8 @@ def _tell_role(route: APIRoute, operations: dict[str, Any]) -> None:
     role = role_of(route.dependant)
     for method in route.methods or ():
         operation = operations[method.lower()]
+        for status, told in operation["responses"].items():
+            if told.get("description") == "Successful Response":
+                told["description"] = "Done; there is nothing more to say." if status == "204" else "As asked."
         operation["x-role"] = role.name.lower() if role else ""
         operation["description"] = f"{operation.get('description', '')}\n\nNeeds the role **{operation['x-role']}**."
