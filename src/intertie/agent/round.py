@@ -89,9 +89,10 @@ class Rounds:
     async def round(self) -> Report:
         """One round, whole. A fault of one driver is logged and met again at the next."""
         async with self._lock:
-            self.rounds += 1
             try:
-                return await self._round()
+                report = await self._round()
+                self.rounds += 1  # at its end: who waits for readiness finds everything looked at
+                return report
             except IntertieError as error:
                 log.warning("round failed", why=error.detail)
             except Exception:
