@@ -136,6 +136,16 @@ class Socket:
                 return found
         raise OSError(errno.EINTR, "nf_tables kept changing while it was read")
 
+    def there(self, kind: int, family: int, payload: bytes) -> bool:
+        """Whether the one thing asked for exists."""
+        self._socket.send(self._frame(SUBSYSTEM << 8 | kind, 0, family, payload))
+        for answer, _, _, body in self._receive():
+            if answer == NLMSG_ERROR and struct.unpack_from("=i", body)[0] == -errno.ENOENT:
+                return False
+            if answer == NLMSG_ERROR:
+                _raise(body)
+        return True
+
     def _dump_once(self, kind: int, family: int, payload: bytes) -> tuple[list[tuple[int, bytes]], bool]:
         self._socket.send(self._frame(SUBSYSTEM << 8 | kind, NLM_F_DUMP, family, payload))
         wanted = self._sequence

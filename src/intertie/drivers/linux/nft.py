@@ -28,7 +28,7 @@ def replace(tables: Sequence[Table]) -> None:
     messages: list[nl.Message] = []
     with nl.Socket() as socket:
         for table in tables:
-            have = _read_family(socket, table.family, table.name).get((table.family, table.name))
+            have = _read_table(socket, table.family, table.name)
             messages += _recreate(table) if have is None or not _alike(have, table) else _refill(have, table)
         socket.commit(messages)
 
@@ -77,6 +77,13 @@ def read(prefix: str = "") -> dict[TableKey, Table]:
     return found
 
 
+def read_tables(name: str) -> dict[TableKey, Table]:
+    """The tables of that very name, without a look at any other."""
+    with nl.Socket() as socket:
+        found = {(family, name): _read_table(socket, family, name) for family in Family}
+    return {where: table for where, table in found.items() if table is not None}
+
+
 def _read_family(socket: nl.Socket, family: Family, prefix: str) -> dict[TableKey, Table]:
     names = [codec.table_name(body) for _, body in socket.dump(codec.GETTABLE, family)]
     names = [name for name in names if name.startswith(prefix)]
@@ -97,6 +104,25 @@ def _read_family(socket: nl.Socket, family: Family, prefix: str) -> dict[TableKe
             table, bare = parsed_set
             sets[table].append(Set(bare.name, bare.type, _elements(socket, family, table, bare.name)))
     return {(family, n): Table(family, n, tuple(chains[n]), tuple(sets[n])) for n in names}
+
+
+def _read_table(socket: nl.Socket, family: Family, name: str) -> Table | None:
+    where = codec.in_table(name)
+    if not socket.there(codec.GETTABLE, family, where):
+        return None
+    rules: dict[str, list[Rule]] = defaultdict(list)
+    for _, body in socket.dump(codec.GETRULE, family, where):
+        _, chain, rule = codec.parse_rule(body)
+        rules[chain].append(rule)
+    chains = []
+    for _, body in socket.dump(codec.GETCHAIN, family):
+        table, parsed = codec.parse_chain(body)
+        if table == name:
+            chains.append(Chain(parsed.name, parsed.rules + tuple(rules[parsed.name]), parsed.hook))
+    found = (codec.parse_set(body) for _, body in socket.dump(codec.GETSET, family, where))
+    bare = [each[1] for each in found if each is not None]
+    sets = (Set(each.name, each.type, _elements(socket, family, name, each.name)) for each in bare)
+    return Table(family, name, tuple(chains), tuple(sets))
 
 
 def _elements(socket: nl.Socket, family: Family, table: str, name: str) -> frozenset[bytes]:

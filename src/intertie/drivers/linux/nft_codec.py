@@ -7,6 +7,7 @@ expression that is not ours parses to `Unknown`. Attribute numbers are those of 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from intertie.drivers.linux import nfnetlink as nl
 from intertie.drivers.linux.nft_model import (
@@ -143,6 +144,11 @@ def parse_set(body: bytes) -> tuple[str, Set] | None:
     return nl.string(found[1]), Set(nl.string(found[2]), FieldType(kind), frozenset())
 
 
+def in_table(table: str) -> bytes:
+    """The question for a table, or for what is in it."""
+    return nl.text(1, table)
+
+
 def elements_of(table: str, name: str) -> bytes:
     """The question for a set's elements."""
     return nl.text(1, table) + nl.text(2, name)
@@ -198,8 +204,12 @@ def _encode(e: Expression) -> tuple[str, list[bytes]]:
             raise ValueError(f"{e.name} cannot be written")
 
 
+@lru_cache(maxsize=1 << 14)
 def decode(body: bytes) -> Expression:
-    """The expression of a list element; `Unknown` for what this module would not have written."""
+    """The expression of a list element; `Unknown` for what this module would not have written.
+
+    Remembered: segments differ in few of their expressions, and looking at them all is what observing costs.
+    """
     found = nl.fields(body)
     name = nl.string(found[1])
     try:

@@ -15,7 +15,7 @@ import socket
 import struct
 import sys
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_interface
 from types import TracebackType
 
@@ -43,7 +43,7 @@ IFA_F_PERMANENT = 0x80
 SCOPE_UNIVERSE = 0
 RTA_OIF, RTA_GATEWAY, RTA_PRIORITY = 4, 5, 6
 RT_TABLE_MAIN = 254
-NDA_DST, NDA_LLADDR = 1, 2
+NDA_DST, NDA_LLADDR, NDA_PORT, NDA_IFINDEX = 1, 2, 6, 8
 
 NLA_TYPE_MASK = 0x3FFF
 BUFFER = 1 << 18
@@ -97,6 +97,10 @@ class Neighbour:
     index: int
     mac: str
     address: Address | None
+    state: int = field(default=0, compare=False)
+    """NUD_* bits."""
+    port: int = field(default=0, compare=False)
+    """VXLAN: the UDP port there; 0: the device's own."""
 
 
 class Reader:
@@ -155,9 +159,11 @@ class Reader:
             found.extend(route for _, data in answers if (route := parse_default_route(data)) is not None)
         return tuple(found)
 
-    def neighbours(self, family: int = 0) -> tuple[Neighbour, ...]:
-        """The neighbour tables; with AF_BRIDGE the forwarding tables of all bridges."""
-        answers = self._ask(RTM_GETNEIGH, struct.pack("=BxHiHBB", family, 0, 0, 0, 0, 0), NLM_F_DUMP)
+    def neighbours(self, family: int = 0, index: int = 0) -> tuple[Neighbour, ...]:
+        """The neighbour tables; with AF_BRIDGE the forwarding tables of all bridges. `index`: of one device."""
+        body = struct.pack("=BxHiHBB", family, 0, 0, 0, 0, 0)
+        body += attribute(NDA_IFINDEX, struct.pack("=I", index)) if index else b""
+        answers = self._ask(RTM_GETNEIGH, body, NLM_F_DUMP)
         return tuple(parse_neighbour(data) for _, data in answers)
 
     def _ask(self, kind: int, body: bytes, flags: int) -> Iterator[tuple[int, bytes]]:
@@ -304,7 +310,13 @@ def parse_neighbour(data: bytes) -> Neighbour:
     index = struct.unpack_from("=i", data, 4)[0]
     have = dict(attributes(data[12:]))
     address = _address(have[NDA_DST]) if NDA_DST in have and NDA_LLADDR in have else None
-    return Neighbour(index=index, mac=have.get(NDA_LLADDR, b"").hex(":"), address=address)
+    return Neighbour(
+        index=index,
+        mac=have.get(NDA_LLADDR, b"").hex(":"),
+        address=address,
+        state=struct.unpack_from("=H", data, 8)[0],
+        port=int.from_bytes(have.get(NDA_PORT, b""), "big"),
+    )
 
 
 def _address(packed: bytes) -> Address:

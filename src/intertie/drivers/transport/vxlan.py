@@ -33,11 +33,11 @@ from intertie.drivers.transport import vxlan_probe
 from intertie.drivers.transport import vxlan_router as router
 from intertie.drivers.transport import vxlan_rules as rules
 from intertie.drivers.transport.vxlan_kernel import Device, Entry
-from intertie.drivers.transport.vxlan_router import Port
+from intertie.drivers.transport.vxlan_router import Inside, Port
 from intertie.drivers.transport.vxlan_sight import Sight, Tables, owner, places, routed, segment_of, tables_of, vnis
 from intertie.model.bodies import Address, TransportFacts, VpnKind
 from intertie.model.errors import Conflict, NotFound, Refused
-from intertie.model.items import Interface, Item, Key, Segment, key
+from intertie.model.items import Interface, Item, ItemKind, Key, Segment, key
 
 
 class VxlanTransport:
@@ -65,16 +65,15 @@ class VxlanTransport:
         """This site's segments as they are; with `keys` only the routers of those are entered."""
         if keys is None:
             self._places.clear()
-        tables = await self._tables()
-        found, ports = await self._namespaces.netlink(self._home, lambda nl: (_look(nl), router.ports(nl)))
+        found, ports = await self._namespaces.run(self._home, lambda: (_look(), router.ports()))
+        insides = {ns: await self._look_inside(ns) for ns in await self._routers(keys)}
+        devices = [d for d, _ in found] + [p.device for inside in insides.values() for p in inside.paths.values()]
+        tables = await self._tables(_chosen(self.site, devices, keys))
         sights = [Sight(device=d, static=static, tables=tables_of(tables, d.vni)) for d, static in found]
-        for ns in await self._routers(keys):
-            if self._watch is not None:
-                await self._watch.follow(ns)
-            inside = await self._namespaces.netlink(ns, router.look)
+        for inside in insides.values():
             sights += [routed(path, inside, ports, tables) for path in inside.paths.values()]
-        seen = {sight.device.vni for sight in sights if sight.device}
-        sights += [Sight(device=None, tables=tables_of(tables, vni)) for vni in vnis(tables) - seen]
+        missing = vnis(tables) - {device.vni for device in devices}
+        sights += [Sight(device=None, tables=tables_of(tables, vni)) for vni in missing]
         segments = [segment for sight in sights if (segment := self._remember(sight)) is not None]
         return [segment for segment in segments if keys is None or key(segment) in keys]
 
@@ -124,11 +123,17 @@ class VxlanTransport:
         wanted = {names.router_name(self.site, identity.split("/", 1)[1]) for _, identity in keys if "/" in identity}
         return [ns for ns in there if ns in wanted]
 
+    async def _look_inside(self, ns: Netns) -> Inside:
+        if self._watch is not None:
+            await self._watch.follow(ns)
+        return await self._namespaces.netlink(ns, router.look)
+
     async def _ensure_l3(self, segment: Segment) -> None:
         ns = names.router_name(self.site, segment.network)
         where = self._namespaces.directory / ns
-        gateways = self._gateways(segment, await self._tables())
         await self._namespaces.create(ns)
+        sharing = await self._namespaces.run(ns, kernel.devices)
+        gateways = self._gateways(segment, await self._tables([each.vni for each in sharing.values()]))
         mtu = await self._namespaces.netlink(self._home, lambda nl: router.fit_outside(nl, self.site, segment, where))
         want = kernel.wanted_device(self.site, segment)
         lan = router.wanted_ports(self.site, segment, mtu)[1]
@@ -152,7 +157,7 @@ class VxlanTransport:
 
         def leave(nl: IPRoute) -> bool:
             self._remove_device(nl, segment)
-            return not kernel.devices(nl)
+            return not kernel.devices()
 
         if await self._namespaces.netlink(ns, leave):
             port = names.router_port(self.site, segment.network)
@@ -170,15 +175,20 @@ class VxlanTransport:
 
     # ── Filters and labels ─────────────────────────────────────────────────────────────────────────────
 
-    async def _tables(self) -> Tables:
-        return await self._namespaces.run(self._home, lambda: nft.read(names.PREFIX))
+    async def _tables(self, vnis: Collection[int] | None = None) -> Tables:
+        """All segments' tables, or those of some VNIs, where the underlay is."""
+
+        def some(wanted: Collection[int]) -> Tables:
+            return {k: t for vni in wanted for k, t in nft.read_tables(names.table_name(vni)).items()}
+
+        return await self._namespaces.run(self._home, lambda: nft.read(names.PREFIX) if vnis is None else some(vnis))
 
     async def _ensure_filter(self, segment: Segment) -> bool:
         """Whether there was none before. Conflict if the VNI is another's here, as far as that can be seen."""
         want = rules.tables(self.site, segment)
-        have = tables_of(await self._tables(), segment.vni)
+        have = tables_of(await self._tables([segment.vni]), segment.vni)
         name = names.device_name(segment.vni)
-        device = await self._namespaces.netlink(self._home, lambda nl: kernel.devices(nl).get(name))
+        device = await self._namespaces.netlink(self._home, lambda _: kernel.device(name))
         if other := owner(self.site, segment, Sight(device=device, tables=have)):
             raise Conflict(f"VNI {segment.vni} is used on this machine by {other}")
         if have != want:
@@ -186,17 +196,29 @@ class VxlanTransport:
         return not have
 
     def _remove_device(self, nl: IPRoute, segment: Segment) -> None:
-        device = kernel.devices(nl).get(names.device_name(segment.vni))
+        device = kernel.device(names.device_name(segment.vni))
         alias = names.parse_alias(device.alias) if device else None
         if device and alias and (alias.site, alias.vpn, alias.network) == (self.site, segment.vpn, segment.network):
             kernel.remove(nl, device.name)
 
     def _remove_filter(self, segment: Segment) -> None:
         name = names.table_name(segment.vni)
-        tables = nft.read(name)
+        tables = nft.read_tables(name)
         told = next((names.parse_facts(t) for k, t in tables.items() if k == (Family.INET, name)), None)
         if told is None or (told[0], key(told[1])) == (self.site, key(segment)):
-            nft.delete([each for each in tables if each[1] == name])
+            nft.delete(list(tables))
+
+
+def _chosen(site: str, devices: Collection[Device], keys: Collection[Key] | None) -> Collection[int] | None:
+    """The VNIs of these segments; None, for all, unless each of them has a device by whose alias it is known."""
+    if keys is None:
+        return None
+    known: dict[Key, int] = {}
+    for device in devices:
+        alias = names.parse_alias(device.alias)
+        if alias is not None and alias.site == site:
+            known[ItemKind.SEGMENT, f"{alias.vpn}/{alias.network}"] = device.vni
+    return [known[k] for k in keys] if set(keys) <= set(known) else None
 
 
 def _segment(item: Item) -> Segment:
@@ -205,17 +227,17 @@ def _segment(item: Item) -> Segment:
     return item
 
 
-def _look(nl: IPRoute) -> list[tuple[Device, frozenset[Entry]]]:
+def _look() -> list[tuple[Device, frozenset[Entry]]]:
     """The VXLAN devices of the calling thread's namespace, with their static entries."""
-    found = kernel.devices(nl)
-    forwarding = kernel.entries(nl, found.values())
+    found = kernel.devices()
+    forwarding = kernel.entries(found.values())
     return [(device, forwarding[name][0]) for name, device in found.items()]
 
 
 def _fit_router(nl: IPRoute, lan: Port, gateways: Collection[Interface], want: Device) -> bool:
     """Whether the segment's device is there and can stay."""
     router.fit_lan(nl, lan, gateways)
-    have = kernel.devices(nl).get(want.name)
+    have = kernel.device(want.name)
     if have is None:
         return False
     if kernel.unchangeable(have, want):
@@ -226,18 +248,18 @@ def _fit_router(nl: IPRoute, lan: Port, gateways: Collection[Interface], want: D
 
 def _send_in(nl: IPRoute, want: Device, where: Path) -> None:
     """Make the device where its underlay is, unless a crash left it there, and move it into the router."""
-    have = kernel.devices(nl).get(want.name)
+    have = kernel.device(want.name)
     if have is not None and kernel.unchangeable(have, want):
         kernel.remove(nl, have.name)
         have = None
-    index = have.index if have is not None else kernel.create(nl, want)
+    have = have or kernel.create(nl, want)
     with where.open() as there:
-        nl.link("set", index=index, net_ns_fd=there.fileno())
+        nl.link("set", index=have.index, net_ns_fd=there.fileno())
 
 
 def _fit_path(nl: IPRoute, segment: Segment, want: Device) -> None:
-    have = kernel.devices(nl)[want.name]
-    static, _ = kernel.entries(nl, [have])[have.name]
+    have = kernel.devices()[want.name]
+    static, _ = kernel.entries([have])[have.name]
     kernel.fit_entries(nl, have, static, kernel.wanted_entries(segment))
     if not have.up:
         kernel.silence(nl, have.index)
@@ -246,16 +268,15 @@ def _fit_path(nl: IPRoute, segment: Segment, want: Device) -> None:
 
 
 def _ensure_l2(nl: IPRoute, site: str, segment: Segment) -> None:
-    master, mtu = kernel.bridge(nl, segment.bridge)
+    master, mtu = kernel.bridge(segment.bridge)
     want = kernel.wanted_device(site, segment, mtu)
-    have = kernel.devices(nl).get(want.name)
+    have = kernel.device(want.name)
     if have is not None and kernel.unchangeable(have, want):
         kernel.remove(nl, want.name)
         have = None
     if have is None:
-        kernel.create(nl, want)
-        have = kernel.devices(nl)[want.name]
-    static, learnt = kernel.entries(nl, [have])[have.name]
+        have = kernel.create(nl, want)
+    static, learnt = kernel.entries([have])[have.name]
     kernel.fit_entries(nl, have, static, kernel.wanted_entries(segment))
     allowed = {e.address for remote in segment.remotes for e in remote.endpoints}
     for entry in learnt:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
-from typing import Any
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from intertie.drivers.linux.rtnl import Link, Reader, attributes
 from intertie.drivers.transport.vxlan_names import alias_of, alias_text, device_name
 from intertie.model.bodies import Address, Endpoint, VpnKind
 from intertie.model.errors import Conflict, NotFound
@@ -27,7 +27,10 @@ TTL = 64
 DF_SET = 1
 NO_ADDRESSES = 1
 """IN6_ADDR_GEN_MODE_NONE: the device itself says nothing on the segment."""
-STATIC, SELF, UP = 0xC0, 0x02, 0x1
+STATIC, SELF, AF_BRIDGE = 0xC0, 0x02, 7
+KIND = "vxlan"
+IFLA_VXLAN_ID, IFLA_VXLAN_LOCAL, IFLA_VXLAN_TTL, IFLA_VXLAN_LEARNING = 1, 4, 5, 7
+IFLA_VXLAN_PORT, IFLA_VXLAN_LOCAL6, IFLA_VXLAN_DF = 15, 17, 29
 ETHERNET_MTU = 1500
 
 
@@ -112,67 +115,73 @@ def unchangeable(have: Device, want: Device) -> str:
 # ── Reading ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def devices(nl: IPRoute) -> dict[str, Device]:
-    """The VXLAN devices, ours or not, by name."""
-    links = list(nl.get_links())
-    named = {link["index"]: (link.get_attr("IFLA_IFNAME"), link.get_attr("IFLA_MTU")) for link in links}
-    parsed = (_parse_device(link, named) for link in links)
-    return {device.name: device for device in parsed if device is not None}
+def devices() -> dict[str, Device]:
+    """The VXLAN devices of the calling thread's namespace, ours or not, by name."""
+    with Reader() as reader:
+        links = {link.index: link for link in reader.links()}
+    return {link.name: _device(link, links.get(link.master)) for link in links.values() if link.kind == KIND}
 
 
-def _parse_device(link: Any, named: dict[int, tuple[str, int]]) -> Device | None:
-    info = link.get_attr("IFLA_LINKINFO")
-    if info is None or info.get_attr("IFLA_INFO_KIND") != "vxlan":
-        return None
-    data = info.get_attr("IFLA_INFO_DATA")
-    master, master_mtu = named.get(link.get_attr("IFLA_MASTER") or 0, ("", ETHERNET_MTU))
-    local = data.get_attr("IFLA_VXLAN_LOCAL") or data.get_attr("IFLA_VXLAN_LOCAL6")
+def device(name: str) -> Device | None:
+    """One of them; None if there is none of that name."""
+    with Reader() as reader:
+        link = reader.link(name)
+        if link is None or link.kind != KIND:
+            return None
+        return _device(link, reader.link_at(link.master) if link.master else None)
+
+
+def _device(link: Link, master: Link | None) -> Device:
+    data = dict(attributes(link.info))
+    local = data.get(IFLA_VXLAN_LOCAL) or data.get(IFLA_VXLAN_LOCAL6)
     return Device(
-        name=link.get_attr("IFLA_IFNAME"),
-        vni=data.get_attr("IFLA_VXLAN_ID"),
+        name=link.name,
+        vni=link.number(IFLA_VXLAN_ID),
         local=ip_address(local) if local else None,
-        port=data.get_attr("IFLA_VXLAN_PORT"),
-        mac=link.get_attr("IFLA_ADDRESS"),
-        mtu=link.get_attr("IFLA_MTU"),
-        alias=link.get_attr("IFLA_IFALIAS") or "",
-        master=master,
-        learning=bool(data.get_attr("IFLA_VXLAN_LEARNING")),
-        df=data.get_attr("IFLA_VXLAN_DF") or 0,
-        ttl=data.get_attr("IFLA_VXLAN_TTL") or 0,
-        up=bool(link["flags"] & UP),
-        index=link["index"],
-        master_mtu=master_mtu,
+        port=int.from_bytes(data.get(IFLA_VXLAN_PORT, b""), "big"),
+        mac=link.mac,
+        mtu=link.mtu,
+        alias=link.alias,
+        master=master.name if master else "",
+        learning=bool(link.number(IFLA_VXLAN_LEARNING)),
+        df=link.number(IFLA_VXLAN_DF),
+        ttl=link.number(IFLA_VXLAN_TTL),
+        up=link.up,
+        index=link.index,
+        master_mtu=master.mtu if master else ETHERNET_MTU,
     )
 
 
-def entries(nl: IPRoute, found: Iterable[Device]) -> dict[str, tuple[frozenset[Entry], frozenset[Entry]]]:
+def entries(found: Collection[Device]) -> dict[str, tuple[frozenset[Entry], frozenset[Entry]]]:
     """Per device its static and its learnt forwarding entries."""
-    by_index = {device.index: device for device in found}
-    static: dict[str, set[Entry]] = {device.name: set() for device in by_index.values()}
-    learnt: dict[str, set[Entry]] = {device.name: set() for device in by_index.values()}
-    for row in nl.fdb("dump"):
-        device = by_index.get(row["ifindex"])
-        address = row.get_attr("NDA_DST")
-        if device is None or address is None:
+    by_index = {each.index: each for each in found}
+    static: dict[str, set[Entry]] = {each.name: set() for each in found}
+    learnt: dict[str, set[Entry]] = {each.name: set() for each in found}
+    only = next(iter(by_index)) if len(by_index) == 1 else 0
+    with Reader() as reader:
+        rows = reader.neighbours(AF_BRIDGE, only) if found else ()
+    for row in rows:
+        of = by_index.get(row.index)
+        if of is None or row.address is None:
             continue
-        entry = Entry(row.get_attr("NDA_LLADDR"), ip_address(address), row.get_attr("NDA_PORT") or device.port)
-        (static if row["state"] & STATIC else learnt)[device.name].add(entry)
+        entry = Entry(row.mac, row.address, row.port or of.port)
+        (static if row.state & STATIC else learnt)[of.name].add(entry)
     return {name: (frozenset(static[name]), frozenset(learnt[name])) for name in static}
 
 
-def bridge(nl: IPRoute, name: str) -> tuple[int, int]:
+def bridge(name: str) -> tuple[int, int]:
     """(index, MTU) of a bridge. NotFound if there is none of that name."""
-    for link in nl.get_links(ifname=name):
-        info = link.get_attr("IFLA_LINKINFO")
-        if info is not None and info.get_attr("IFLA_INFO_KIND") == "bridge":
-            return link["index"], link.get_attr("IFLA_MTU")
-    raise NotFound(f"there is no bridge {name}")
+    with Reader() as reader:
+        link = reader.link(name)
+    if link is None or link.kind != "bridge":
+        raise NotFound(f"there is no bridge {name}")
+    return link.index, link.mtu
 
 
 # ── Writing ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def create(nl: IPRoute, want: Device) -> int:
+def create(nl: IPRoute, want: Device) -> Device:
     """Make the device, down and without a master. Conflict if the VNI or the name is another's."""
     if want.local is None:
         raise ValueError("a VXLAN device needs its own address")
@@ -195,10 +204,11 @@ def create(nl: IPRoute, want: Device) -> int:
         if error.code == errno.EEXIST:
             raise Conflict(f"VNI {want.vni} or device {want.name} is already used on this machine") from error
         raise
-    index = int(nl.link_lookup(ifname=want.name)[0])
-    silence(nl, index)
-    nl.link("set", index=index, ifalias=want.alias)
-    return index
+    made = device(want.name)
+    assert made is not None
+    silence(nl, made.index)
+    nl.link("set", index=made.index, ifalias=want.alias)
+    return replace(made, alias=want.alias)
 
 
 def silence(nl: IPRoute, index: int) -> None:
@@ -259,8 +269,10 @@ def _sorted(found: Iterable[Entry]) -> Sequence[Entry]:
 
 def remove(nl: IPRoute, name: str) -> None:
     """Delete a device; absent already is fine."""
-    for index in nl.link_lookup(ifname=name):
-        nl.link("del", index=index)
+    with Reader() as reader:
+        link = reader.link(name)
+    if link is not None:
+        nl.link("del", index=link.index)
 
 
 def endpoints(found: Iterable[Entry]) -> tuple[Endpoint, ...]:

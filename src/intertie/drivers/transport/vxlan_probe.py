@@ -9,6 +9,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from intertie.drivers.linux import nft
 from intertie.drivers.linux.netns import Namespaces, Netns, netns_name
+from intertie.drivers.linux.rtnl import Reader
 from intertie.drivers.transport import vxlan_kernel as kernel
 from intertie.drivers.transport import vxlan_rules as rules
 from intertie.model.bodies import Address, Endpoint, Range, TransportFacts, VpnKind
@@ -22,8 +23,8 @@ async def probe(site: str, namespaces: Namespaces, underlay: Address, home: Netn
     """Never raises for what the machine lacks: `reason` says it."""
     overhead = OVERHEAD[underlay.version]
     try:
-        mtu = await namespaces.netlink(home, lambda nl: underlay_mtu(nl, underlay))
-    except (NetlinkError, OSError) as error:
+        mtu = await namespaces.run(home, lambda: underlay_mtu(underlay))
+    except OSError as error:
         return TransportFacts(name="vxlan", ok=False, overhead=overhead, reason=f"no route netlink: {error}")
     if mtu is None:
         reason = f"the underlay address {underlay} is not on this machine"
@@ -42,14 +43,12 @@ async def probe(site: str, namespaces: Namespaces, underlay: Address, home: Netn
     return TransportFacts(name="vxlan", ok=ok, l2=ok, l3=ok, overhead=overhead, underlay_mtu=mtu, reason=reason)
 
 
-def underlay_mtu(nl: IPRoute, underlay: Address) -> int | None:
+def underlay_mtu(underlay: Address) -> int | None:
     """The MTU of the device that holds the address; None if none does."""
-    mtus = {link["index"]: int(link.get_attr("IFLA_MTU")) for link in nl.get_links()}
-    for row in nl.get_addr():
-        held = row.get_attr("IFA_LOCAL") or row.get_attr("IFA_ADDRESS")
-        if held and ip_address(held) == underlay:
-            return mtus.get(row["index"])
-    return None
+    with Reader() as reader:
+        index = next((held.index for held in reader.addresses() if held.interface.ip == underlay), 0)
+        link = reader.link_at(index) if index else None
+    return link.mtu if link else None
 
 
 def example(kind: VpnKind) -> Segment:
@@ -85,10 +84,9 @@ def _try(nl: IPRoute, site: str) -> list[str]:
         lacks.append(f"no Linux bridges ({error})")
     try:
         want = kernel.wanted_device(site, segment)
-        index = kernel.create(nl, want)
-        device = kernel.devices(nl)[want.name]
+        device = kernel.create(nl, want)
         kernel.fit_entries(nl, device, (), kernel.wanted_entries(segment))
-        nl.link("set", index=index, state="up")
+        nl.link("set", index=device.index, state="up")
     except NetlinkError as error:
         lacks.append(f"no VXLAN devices ({error})")
     for kind in VpnKind:

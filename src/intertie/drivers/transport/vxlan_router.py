@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Address, ip_address, ip_interface, ip_network
+from ipaddress import IPv4Network, IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from intertie.drivers.linux.nft_model import (
     Table,
     Verdict,
 )
+from intertie.drivers.linux.rtnl import SCOPE_UNIVERSE, Link, Reader
 from intertie.drivers.transport import vxlan_kernel as kernel
 from intertie.drivers.transport.vxlan_kernel import Device, Entry
 from intertie.drivers.transport.vxlan_names import router_mac, router_port
@@ -171,40 +172,42 @@ def flaws(site: str, segment: Segment, inside: Inside, outside: Port | None) -> 
 # ── What is there ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def port(nl: IPRoute, name: str) -> Port | None:
-    """A device of the namespace, None if it is not there."""
-    links = {link["index"]: link for link in nl.get_links()}
-    link = next((each for each in links.values() if each.get_attr("IFLA_IFNAME") == name), None)
-    return _port(link, links) if link is not None else None
+def port(name: str) -> Port | None:
+    """A device of the calling thread's namespace, None if it is not there."""
+    with Reader() as reader:
+        link = reader.link(name)
+        if link is None:
+            return None
+        return _port(link, reader.link_at(link.master) if link.master else None)
 
 
-def ports(nl: IPRoute) -> dict[str, Port]:
+def ports() -> dict[str, Port]:
     """The routers' ports in the namespace of the bridges."""
-    links = {link["index"]: link for link in nl.get_links()}
-    found = (_port(link, links) for link in links.values() if link.get_attr("IFLA_IFNAME").startswith("vr"))
+    with Reader() as reader:
+        links = {link.index: link for link in reader.links()}
+    found = (_port(link, links.get(link.master)) for link in links.values() if link.name.startswith("vr"))
     return {each.name: each for each in found}
 
 
-def _port(link: Any, links: dict[int, Any]) -> Port:
-    master = links.get(link.get_attr("IFLA_MASTER") or 0)
+def _port(link: Link, master: Link | None) -> Port:
     return Port(
-        name=link.get_attr("IFLA_IFNAME"),
-        mac=link.get_attr("IFLA_ADDRESS"),
-        mtu=link.get_attr("IFLA_MTU"),
-        master=master.get_attr("IFLA_IFNAME") if master is not None else "",
-        up=bool(link["flags"] & kernel.UP),
-        index=link["index"],
+        name=link.name,
+        mac=link.mac,
+        mtu=link.mtu,
+        master=master.name if master else "",
+        up=link.up,
+        index=link.index,
     )
 
 
 def look(nl: IPRoute) -> Inside:
     """Everything in the calling thread's namespace, which is a router's."""
-    found = kernel.devices(nl)
-    forwarding = kernel.entries(nl, found.values())
-    lan = port(nl, LAN)
+    found = kernel.devices()
+    forwarding = kernel.entries(found.values())
+    lan = port(LAN)
     return Inside(
         lan=lan,
-        addresses=_addresses(nl, lan.index) if lan else frozenset(),
+        addresses=_addresses(lan.index) if lan else frozenset(),
         settings={path: _setting(path) for path in SETTINGS},
         table=nft.read(TABLE).get((Family.INET, TABLE)),
         paths={
@@ -212,7 +215,7 @@ def look(nl: IPRoute) -> Inside:
                 device=device,
                 static=forwarding[device.name][0],
                 routes=_routes(nl, device.index),
-                neighbours=_neighbours(nl, device.index),
+                neighbours=_neighbours(device.index),
             )
             for device in found.values()
         },
@@ -226,11 +229,10 @@ def _setting(path: str) -> str:
         return ""
 
 
-def _addresses(nl: IPRoute, index: int) -> frozenset[Interface]:
-    rows = [row for row in nl.get_addr(index=index) if row["scope"] == 0]
-    return frozenset(
-        ip_interface(f"{row.get_attr('IFA_LOCAL') or row.get_attr('IFA_ADDRESS')}/{row['prefixlen']}") for row in rows
-    )
+def _addresses(index: int) -> frozenset[Interface]:
+    with Reader() as reader:
+        held = reader.addresses()
+    return frozenset(each.interface for each in held if each.index == index and each.scope == SCOPE_UNIVERSE)
 
 
 def _routes(nl: IPRoute, index: int) -> frozenset[Route]:
@@ -247,12 +249,13 @@ def _routes(nl: IPRoute, index: int) -> frozenset[Route]:
     return frozenset(found)
 
 
-def _neighbours(nl: IPRoute, index: int) -> frozenset[Neighbour]:
-    rows = nl.get_neighbours(family=INET6, ifindex=index)
+def _neighbours(index: int) -> frozenset[Neighbour]:
+    with Reader() as reader:
+        rows = reader.neighbours(INET6, index)
     return frozenset(
-        Neighbour(IPv6Address(row.get_attr("NDA_DST")), row.get_attr("NDA_LLADDR"))
+        Neighbour(row.address, row.mac)
         for row in rows
-        if row["state"] == PERMANENT
+        if row.state == PERMANENT and isinstance(row.address, IPv6Address)
     )
 
 
@@ -261,14 +264,14 @@ def _neighbours(nl: IPRoute, index: int) -> frozenset[Neighbour]:
 
 def fit_outside(nl: IPRoute, site: str, segment: Segment, router: Path) -> int:
     """The cable from the bridge to the router, made or mended here. The bridge's MTU."""
-    master, mtu = kernel.bridge(nl, segment.bridge)
+    master, mtu = kernel.bridge(segment.bridge)
     want, lan = wanted_ports(site, segment, mtu)
-    have = port(nl, want.name)
+    have = port(want.name)
     if have is None:
         with router.open() as there:
             peer = {"ifname": LAN, "net_ns_fd": there.fileno(), "mtu": mtu, "address": lan.mac}
             nl.link("add", ifname=want.name, kind="veth", mtu=mtu, address=want.mac, peer=peer)
-        have = port(nl, want.name)
+        have = port(want.name)
         assert have is not None
         kernel.silence(nl, have.index)
     if (have.mac, have.mtu, have.master) != (want.mac, want.mtu, want.master):
@@ -280,7 +283,7 @@ def fit_outside(nl: IPRoute, site: str, segment: Segment, router: Path) -> int:
 
 def fit_lan(nl: IPRoute, lan: Port, gateways: Collection[Interface]) -> None:
     """The router's own end, in its namespace: gateways, forwarding, and the rule against transit."""
-    have = port(nl, LAN)
+    have = port(LAN)
     if have is None:
         raise OSError(f"{LAN} has gone from its router")
     if (have.mac, have.mtu) != (lan.mac, lan.mtu):
@@ -292,7 +295,7 @@ def fit_lan(nl: IPRoute, lan: Port, gateways: Collection[Interface]) -> None:
             Path("/proc/sys/net", path).write_text(value)
     if not have.up:
         nl.link("set", index=have.index, state="up")
-    held = _addresses(nl, have.index)
+    held = _addresses(have.index)
     for gateway in sorted(set(gateways) - held, key=str):
         flags = {"flags": NODAD} if gateway.version == 6 else {}
         nl.addr("add", index=have.index, address=str(gateway.ip), prefixlen=gateway.network.prefixlen, **flags)
@@ -302,7 +305,7 @@ def fit_lan(nl: IPRoute, lan: Port, gateways: Collection[Interface]) -> None:
 
 def fit_path(nl: IPRoute, segment: Segment, device: Device) -> None:
     """Neighbours, then routes; what is too much goes last."""
-    want, have = wanted_neighbours(segment), _neighbours(nl, device.index)
+    want, have = wanted_neighbours(segment), _neighbours(device.index)
     for each in _by_via(want - have):
         nl.neigh("replace", ifindex=device.index, family=INET6, dst=str(each.via), lladdr=each.mac, state=PERMANENT)
     wished, held = wanted_routes(segment), _routes(nl, device.index)
