@@ -30,7 +30,7 @@ from intertie.drivers.transport.vxlan import VxlanTransport
 from intertie.federation import keys
 from intertie.federation.peer_transport import TlsTransport
 from intertie.federation.transport import Caller
-from intertie.model.bodies import Address, IntroductionBody
+from intertie.model.bodies import Address
 from intertie.model.codec import decode
 from intertie.model.items import Inventory
 from intertie.planning.enrol import pin
@@ -114,9 +114,8 @@ async def _recover_pins(running: Running) -> None:
     kept = running.calls.kept()
     if not agent.recovering or agent.pins():
         return
-    log.warning("the store was lost; taking records back from peers", peers=sorted(kept))
-    bodies = [IntroductionBody(site=name, root=root) for name, root in kept.items()]
-    await agent.write(lambda s: [pin(s.table, b) for b in bodies])
+    log.warning("the store was lost; taking records back from peers", peers=[body.site for body in kept])
+    await agent.write(lambda s: [pin(s.table, body) for body in kept])
 
 
 async def serve(dir: Path, fd: int | None) -> None:

@@ -18,7 +18,7 @@ from intertie.drivers.linux.netns import Namespaces
 from intertie.federation import invitation, keys
 from intertie.federation.peer_transport import TlsTransport
 from intertie.federation.transport import PeerAddress
-from intertie.model.bodies import Address, TransportFacts
+from intertie.model.bodies import Address, IntroductionBody, TransportFacts
 from intertie.model.codec import encode
 from intertie.model.errors import Refused
 from intertie.model.records import Draft, Order, Record
@@ -94,31 +94,37 @@ class InvitationTokens:
 
 class PeerCalls:
     """`ports.PeerTransport` over mutual TLS. Keeps the pins in a file beside the keys as well: a site that lost its
-    database still knows whom it trusts, and can take its records back from them."""
+    database still knows whom it trusts and where they are, and can take its records back from them at once."""
 
     def __init__(self, transport: TlsTransport, pins: Path) -> None:
         self._transport = transport
         self._pins = pins
+        self._addresses = {body.site: body.address for body in self.kept()}
 
     async def call(self, peer: ports.PeerAddress, body: bytes, timeout: float) -> bytes:
+        self._addresses[peer.name] = peer.address
         root = _der(peer.root) if peer.root else b""
         address = PeerAddress(name=peer.name, address=peer.address, root=root, join_key=peer.key)
         return await self._transport.call(address, body, timeout)
 
     def trust(self, pins: Mapping[str, str]) -> None:
         self._transport.trust({name: _der(root) for name, root in pins.items()})
-        text = json.dumps(dict(sorted(pins.items())), indent=1)
+        known = {n: {"root": root, "address": self._addresses.get(n, "")} for n, root in sorted(pins.items())}
+        text = json.dumps(known, indent=1)
         if not self._pins.exists() or self._pins.read_text() != text:
             draft = self._pins.with_suffix(".new")
             draft.write_text(text)
             os.replace(draft, self._pins)
 
-    def kept(self) -> dict[str, str]:
-        """name → root, as last trusted."""
+    def kept(self) -> tuple[IntroductionBody, ...]:
+        """Whom the file names: as last trusted, and as last called ("" if never)."""
         if not self._pins.exists():
-            return {}
+            return ()
         found = json.loads(self._pins.read_text())
-        return {str(name): str(root) for name, root in found.items()}
+        return tuple(
+            IntroductionBody(site=str(name), root=str(each["root"]), address=str(each["address"]))
+            for name, each in found.items()
+        )
 
 
 class Tried:

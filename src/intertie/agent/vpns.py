@@ -33,6 +33,8 @@ PROPOSAL_LIFE = timedelta(minutes=10)
 KEY_LIFE = timedelta(hours=24)
 """How long an Idempotency-Key is remembered."""
 LONGEST_WAIT = 60.0
+LONGEST_WORD = 5.0
+"""Seconds for which a verification waits for a member's agent to say anything."""
 
 
 class Vpns:
@@ -299,12 +301,14 @@ class Vpns:
         """Run every pair of the Vpn now, full-size packets included, from each member's own hosts."""
         vpn = self._standing(caller, wanted)
         others = sorted(set(vpn.header.names) - {self.agent.site})
-        # One word with everybody first, so that all know one another's newest hosts.
-        await asyncio.gather(*(self._ask(vpn, o, ()) for o in others))
+        # One word with everybody first, so that all know one another's newest hosts; who is silent is asked no more.
+        words = zip(others, await asyncio.gather(*(self._ask(vpn, o, ()) for o in others)), strict=True)
+        silent = {site: told for site, told in words if told}
+        heard = [o for o in others if o not in silent]
         here = self._whispers.verify((vpn.id,), self.agent.site)
-        mine, *theirs = await asyncio.gather(here, *(self._ask(vpn, o, (vpn.id,)) for o in others))
+        mine, *theirs = await asyncio.gather(here, *(self._ask(vpn, o, (vpn.id,)) for o in heard))
         pairs = [pair_view(self.agent.site, p) for p in mine]
-        for site, told in zip(others, theirs, strict=True):
+        for site, told in [*zip(heard, theirs, strict=True), *silent.items()]:
             pairs += [pair_view(site, p) for p in told]
         return Verified(ok=bool(pairs) and all(p.ok for p in pairs), pairs=tuple(pairs))
 
@@ -313,14 +317,17 @@ class Vpns:
         problem = f"{site} cannot be called from {self.agent.site}"
         if pinned is not None and pinned.address:
             try:
-                reply = await self._exchange.speak(site, pinned, verify)
+                async with asyncio.timeout(None if verify else LONGEST_WORD):
+                    reply = await self._exchange.speak(site, pinned, verify)
                 return tuple(p for p in reply.volatile.verified if p.vpn == vpn.id)
             except IntertieError as error:
                 problem = error.detail
+            except TimeoutError:
+                problem = f"{site} did not answer within {LONGEST_WORD:g} s"
         lost = ToldPair(
             vpn=vpn.id, broken_at="agent", hint=f"{problem}: its pairs were not run; forwarding may go on"
         )
-        return (lost,) if verify else ()
+        return (lost,)
 
 
 def version_text(order: Order) -> str:
