@@ -46,7 +46,7 @@ def trace(source: Network, target: str, hops: int) -> icmp.Message | None:
 
 
 def tcp(server: Network, client: Network, address: str, octets: int) -> tuple[int, int]:
-    """Send `octets` from `client` to `server` over TCP: (octets that arrived, the sender's segment size at the end)."""
+    """Send `octets` from `client` to `server`: (octets that arrived, the sender's segment size at the end)."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     listening = server.run(lambda: socket.create_server((address, 0), family=family))
     port = listening.getsockname()[1]

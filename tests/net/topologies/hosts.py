@@ -7,7 +7,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -20,6 +20,7 @@ from intertie.drivers.linux.icmp import Echo, Outcome, Pinger
 from intertie.drivers.linux.netns import Namespaces, Netns
 
 T = TypeVar("T")
+K = TypeVar("K")
 
 EVERY = 0.010
 """Seconds between the echoes of a stream."""
@@ -35,23 +36,17 @@ class Network:
 
     def run(self, fn: Callable[[], T]) -> T:
         """Call `fn` inside, on a thread that ends with it."""
-        future: Future[T] = Future()
 
-        def inside() -> None:
+        def inside() -> T:
+            there = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
             try:
-                there = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-                try:
-                    kernel.setns(there, kernel.CLONE_NEWNET)
-                finally:
-                    os.close(there)
-                future.set_result(fn())
-            except BaseException as error:
-                future.set_exception(error)
+                kernel.setns(there, kernel.CLONE_NEWNET)
+            finally:
+                os.close(there)
+            return fn()
 
-        thread = threading.Thread(target=inside, daemon=True)
-        thread.start()
-        thread.join()
-        return future.result()
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            return thread.submit(inside).result()
 
     def netlink(self, fn: Callable[[IPRoute], T]) -> T:
         def ask() -> T:
@@ -74,6 +69,7 @@ class Stream:
     sent: int = 0
     lost: list[Echo] = field(default_factory=list)
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
+    _sending: asyncio.Condition = field(default_factory=asyncio.Condition)
     _running: Future[None] | None = None
 
     def __enter__(self) -> Stream:
@@ -92,6 +88,8 @@ class Stream:
             due = loop.time()
             while not self._stop.is_set():
                 self.sent += 1
+                async with self._sending:
+                    self._sending.notify_all()
                 task = loop.create_task(self._echo(pinger))
                 echoes.add(task)
                 task.add_done_callback(echoes.discard)
@@ -109,8 +107,8 @@ class Stream:
         self.hosts.begin(self._sent(self.sent + round(seconds / EVERY))).result(seconds * 10 + 10)
 
     async def _sent(self, number: int) -> None:
-        while self.sent < number:
-            await asyncio.sleep(EVERY)
+        async with self._sending:
+            await self._sending.wait_for(lambda: self.sent >= number)
 
     @property
     def words(self) -> str:
@@ -161,7 +159,7 @@ class Hosts:
 
         return sum(echo.outcome is Outcome.REPLY for echo in self.begin(several()).result(60))
 
-    def all_answer(self, pairs: Mapping[object, tuple[Network, str]], *, size: int = 84) -> dict[object, Echo]:
+    def all_answer(self, pairs: Mapping[K, tuple[Network, str]], *, size: int = 84) -> dict[K, Echo]:
         """One echo each, all at once; those that were not answered. A first one has a neighbour to find."""
 
         async def one(source: Network, target: str) -> Echo:

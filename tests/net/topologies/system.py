@@ -50,7 +50,7 @@ def device(rig: Rig, site: str, name: str) -> dict[str, Any]:
         facts["addresses"] = sorted(str(a.get_attr("IFA_ADDRESS")) for a in nl.get_addr(index=link["index"]))
         info = link.get_attr("IFLA_LINKINFO")
         data = info.get_attr("IFLA_INFO_DATA") if info else None
-        if info and info.get_attr("IFLA_INFO_KIND") == "bridge":
+        if data is not None and info.get_attr("IFLA_INFO_KIND") == "bridge":
             facts["settings"] = {word: value for word, value in data["attrs"] if not _moves(word)}
         properties = link.get_attr("IFLA_PROP_LIST")
         facts["other names"] = sorted(v for _, v in properties["attrs"]) if properties else []

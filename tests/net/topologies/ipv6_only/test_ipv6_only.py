@@ -15,8 +15,8 @@ ROUTED = {"x": "nantes", "y": "lyon", "z": "rennes"}
 
 
 def test_there_is_no_ipv4_at_all(rig: Rig) -> None:
-    for host, site in (STRETCHED | ROUTED).items():
-        assert {ip_address(a).version for a in rig[site].hosts[host]["addresses"]} == {6}
+    for host, place in (STRETCHED | ROUTED).items():
+        assert {ip_address(a).version for a in rig[place].hosts[host]["addresses"]} == {6}
     for site in rig:
         peers = site.items("/v1/peers")
         assert all(peer["address"].startswith("[2001:db8:") for peer in peers)
