@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from intertie.agent.access import Caller, Role
@@ -63,22 +63,23 @@ class Networks:
     # ── Networks ───────────────────────────────────────────────────────────────────────────────────────────
 
     def all(self, caller: Caller) -> list[NetworkView]:
-        found = {n.id: n for n in self.agent.inventory.networks}
-        for network in wanted_networks(self.agent.table).values():
-            # Wanted, but not there yet: the next round makes it.
-            found.setdefault(network.id, _facts(network))
-        return [self._view(n) for _, n in sorted(found.items()) if caller.sees(n.project)]
+        wished = wanted_networks(self.agent.table)
+        return [self._view(n, wished) for n in self._seen(caller, wished)]
 
     def get(self, caller: Caller, wanted: str) -> NetworkView:
-        """By id, or by name in the caller's project."""
-        found = self.all(caller)
-        for network in found:
-            if network.id == wanted or (network.name == wanted and network.project == caller.project):
-                return network
-        for network in found:
-            if network.name == wanted:
-                return network
-        raise NotFound(f"no network {wanted}", hint="intertie network list")
+        """By id, or by name, first in the caller's project."""
+        wished = wanted_networks(self.agent.table)
+        found = [n for n in self._seen(caller, wished) if wanted in (n.id, n.name)]
+        if not found:
+            raise NotFound(f"no network {wanted}", hint="intertie network list")
+        return self._view(min(found, key=lambda n: (n.id != wanted, n.project != caller.project)), wished)
+
+    def _seen(self, caller: Caller, wished: Mapping[str, Network]) -> list[NetworkFacts]:
+        found = {n.id: n for n in self.agent.inventory.networks}
+        for network in wished.values():
+            # Wanted, but not there yet: the next round makes it.
+            found.setdefault(network.id, _facts(network))
+        return [n for _, n in sorted(found.items()) if caller.sees(n.project)]
 
     async def create(
         self, caller: Caller, name: str, prefixes: Sequence[Prefix], bridge: str = "", mtu: int = 0
@@ -116,9 +117,9 @@ class Networks:
         await self.agent.write(lambda s: [_network_gone(s, network)])
         await self._until(network.id, False)
 
-    def _view(self, n: NetworkFacts) -> NetworkView:
+    def _view(self, n: NetworkFacts, wished: Mapping[str, Network]) -> NetworkView:
         table = self.agent.table
-        network = wanted_networks(table).get(n.id) or Network(
+        network = wished.get(n.id) or Network(
             id=n.id, name=n.name, project=n.project, prefixes=n.prefixes, mtu=n.mtu, bridge=n.bridge, own=n.own
         )
         return NetworkView(

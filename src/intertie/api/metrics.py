@@ -41,7 +41,7 @@ class AgentCollector(Collector):
             if peer.rtt_ms is not None:
                 rtt.add_metric([peer.name], peer.rtt_ms / 1000)
         yield rtt
-        yield CounterMetricFamily("intertie_rounds", "Rounds begun", value=services.rounds.rounds)
+        yield CounterMetricFamily("intertie_rounds", "Rounds run to their end", value=services.rounds.rounds)
         yield CounterMetricFamily(
             "intertie_driver_calls", "Changes that rounds asked of drivers", value=services.rounds.driver_calls
         )
