@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,10 @@ import pytest
 from starlette.types import Message
 
 import intertie
-from intertie.api.gate import MAX_BODY
+from intertie.api.gate import MAX_BODY, UNDER_WAY
 from intertie.api.problems import CODES, problem_of
 from intertie.model.errors import Conflict, IntertieError, Refused, Unavailable
-from tests.unit.api_lab import Api, is_problem, one_site, virtually
+from tests.unit.api_lab import Api, federation, is_problem, one_site, virtually, wish
 
 STATUSES = {
     401: ["unauthenticated"],
@@ -162,6 +163,25 @@ async def test_a_megabyte_is_the_most() -> None:
     response = await api.post("/v1/networks", fits + b" ")
     is_problem(response, 413, "too-large")
     assert response.headers["connection"] == "close"
+    await world.close()
+
+
+@virtually
+async def test_one_token_cannot_keep_the_agent_busy_with_waiting() -> None:
+    world, apis = await federation("nantes", "lyon")
+    api, token, other = apis["nantes"], await apis["nantes"].token("member"), await apis["nantes"].token("reader")
+    await world.net("nantes", "blue", "10.0.0.0/24")
+    world.isolate("lyon")
+    body = wish("blue", "l2", "nantes:blue", "lyon")
+    held = [
+        asyncio.create_task(api.post("/v1/vpns", body, token, Prefer="wait=20", Idempotency_Key="k"))
+        for _ in range(UNDER_WAY)
+    ]
+    await asyncio.sleep(1)
+    is_problem(await api.get("/v1/vpns", token), 429, "rate")
+    assert (await api.get("/v1/vpns", other)).status_code == 200
+    assert {r.status_code for r in await asyncio.gather(*held)} == {201}
+    assert (await api.get("/v1/vpns", token)).status_code == 200
     await world.close()
 
 

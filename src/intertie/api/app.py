@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 
 from intertie.api import events, metrics, networks, plan, problems, sites, system, tokens, vpns
 from intertie.api.auth import Door
-from intertie.api.gate import Access, Limits
+from intertie.api.gate import Access, Crowd, Limits
 from intertie.api.openapi import document
 from intertie.api.openapi import problems as problem_responses
 from intertie.api.services import Services
@@ -52,13 +52,14 @@ def build(services: Services) -> FastAPI:
     app.state.feed = events.Feed(services)
     app.state.metrics = metrics.registry(services)
     problems.install(app)
-    v1 = APIRouter(prefix="/v1", responses=problem_responses("unauthenticated", "forbidden", "invalid"))
+    v1 = APIRouter(prefix="/v1", responses=problem_responses("unauthenticated", "forbidden", "invalid", "rate"))
     for router in ROUTERS:
         v1.include_router(router)
     app.include_router(v1)
     app.include_router(system.router)
     # The last one added is the first that a request meets.
     app.add_middleware(Limits)
+    app.add_middleware(Crowd)
     app.add_middleware(Door, services=services)
     app.add_middleware(Access)
     return app

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from collections import Counter
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -17,6 +18,7 @@ from intertie.model.errors import IntertieError, Refused
 log = structlog.get_logger()
 
 MAX_BODY = 1024 * 1024
+UNDER_WAY = 100
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _QUIET = frozenset({"/livez", "/readyz", "/metrics"})
 """Asked for by machines every few seconds: not worth a line."""
@@ -75,6 +77,31 @@ def _tell(scope: Scope, status: int, ms: float) -> None:
         project=caller.project if caller else "",
         token=caller.token if caller else "",
     )
+
+
+class Crowd:
+    """ASGI: at most `UNDER_WAY` requests of one token at a time, held ones and streams included: nobody can take
+    the agent's time from the others by asking it to wait."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self._under_way: Counter[str] = Counter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        caller = scope.get("state", {}).get("caller")
+        if caller is None:
+            await self.app(scope, receive, send)
+            return
+        if self._under_way[caller.token] >= UNDER_WAY:
+            error = Refused(f"{UNDER_WAY} requests are under way already", code="rate", hint="wait for one to end")
+            await problems.refusal(error, {"Retry-After": "1"})(scope, receive, send)
+            return
+        self._under_way[caller.token] += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self._under_way[caller.token] -= 1
+            self._under_way += Counter()  # leaves out those at zero
 
 
 class Limits:
