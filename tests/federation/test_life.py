@@ -424,3 +424,23 @@ def test_a_network_in_use_by_a_vpn_is_not_deleted() -> None:
         assert any(isinstance(n, Network) for n in wanted_networks(world.running["nantes"].agent.table).values())
 
     scenario(story)
+
+
+def test_a_long_absence_is_caught_up_in_pages() -> None:
+    async def story(world: World) -> None:
+        world.isolate("lyon")
+        ids = []
+        for n in range(260):
+            await world.net("nantes", f"n{n}", f"10.{n // 256}.{n % 256}.0/24")
+            ids.append(await world.vpn("nantes", f"v{n}", "l2", f"nantes:n{n}", "lyon", wait=0.0))
+        world.heal()
+        await world.until(lambda: len(world.running["lyon"].vpns.all(OPERATOR)) == len(ids), 300)
+        # And back: a site that lost its store has 260 answers to take back, in pages too.
+        await world.crash("lyon")
+        world.disks["lyon"].lose()
+        await world.start("lyon")
+        agent = world.running["lyon"].agent
+        await world.until(lambda: not agent.recovering, 60)
+        assert all(agent.table.answer_record(i, "lyon") is not None for i in ids)
+
+    scenario(story, ("nantes", "lyon"))

@@ -31,6 +31,7 @@ from intertie.planning.table import Table
 Decide = Callable[[Situation], Iterable[Draft]]
 log = structlog.get_logger()
 
+START = Cursor()
 SETTLE = 8
 """Turns of the decisions in one write. Each answers the one before; more than a few would be a fault of the rules."""
 EVENTS = 1024
@@ -80,7 +81,9 @@ class Peer:
     heard_at: float = float("-inf")
     """On the event loop's clock."""
     recovers: bool = False
-    """It lost its store and asks for its records back."""
+    """It lost its store and asks for its records back,"""
+    recovers_after: Cursor = START
+    """from here on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,14 +270,14 @@ class Agent:
         return self.ports.keys.seal(self.site, draft, order)
 
     def _touched(self, records: Iterable[Record]) -> Collection[str] | None:
-        """The Vpns that records bear on; None (all) when trust or networks changed."""
+        """The Vpns that records bear on; None (all) when trust changed."""
         ids: set[str] = set()
         for record in records:
             if record.header.kind is Kind.VPN:
                 ids.add(record.id)
             elif isinstance(record.body, AnswerBody) or record.header.kind is Kind.PROPOSAL:
                 ids.add(record.body.vpn)
-            elif record.header.kind in (Kind.INTRODUCTION, Kind.FORGOTTEN, Kind.MAPPING, Kind.NETWORK, Kind.SITE):
+            elif record.header.kind in (Kind.INTRODUCTION, Kind.FORGOTTEN, Kind.MAPPING, Kind.SITE):
                 return None
         return ids
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import structlog
@@ -23,7 +23,7 @@ from intertie.model.bodies import IntroductionBody
 from intertie.model.codec import decode as decode_record
 from intertie.model.errors import Forbidden, IntertieError, Unavailable
 from intertie.model.records import Cursor, Record
-from intertie.model.wire import MAX_BATCH, Message
+from intertie.model.wire import MAX_BATCH, MAX_PAGE, Message
 from intertie.planning import trust
 from intertie.planning.hearing import acceptable, concerning, returned_to
 
@@ -52,6 +52,8 @@ class Exchange:
         self._answering: set[str] = set()
         """Peers whose call is being answered: what is new for them goes with the reply, not by a call of its own."""
         self._whispered: dict[str, int] = {}
+        self._taken_back: dict[str, Cursor] = {}
+        """While recovering: how far each peer has given back what it holds of ours."""
 
     # ── Answering ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -107,13 +109,14 @@ class Exchange:
         # Only what follows on without a gap moves the cursor; after a gap our next word says so, and it comes again.
         cursor = max(held, message.upto) if message.since <= held else None
         await agent.take(peer, records, cursor, message.held)
-        if message.returns and agent.recovering and peer not in agent.told_by:
-            await self._take_back(peer, message.returned)
+        if agent.recovering and peer not in agent.told_by and (message.returns or message.returned):
+            await self._take_back(peer, message)
         self.whispers.heard(peer, message.volatile)
         state = agent.peer(peer)
         state.last_seen, state.failures, state.problem = agent.now(), 0, ""
         state.heard_at = asyncio.get_running_loop().time()
-        state.boot, state.recovers = message.boot, message.recover
+        state.boot = message.boot
+        state.recovers, state.recovers_after = message.recover, message.recover_after
 
     def _genuine(self, record: Record, peer: str, pinned: IntroductionBody) -> bool:
         """Whether a record may be believed: the peer's own, signed by its root, and within what a peer may say."""
@@ -124,14 +127,16 @@ class Exchange:
             self._complain(peer, (f"{record.id}: {problem}",))
         return problem is None
 
-    async def _take_back(self, peer: str, records: Iterable[Record]) -> None:
-        """Own records that a peer kept for us (rule 18)."""
+    async def _take_back(self, peer: str, message: Message) -> None:
+        """Own records that a peer kept for us (rule 18), page by page."""
         agent = self.agent
         root = agent.ports.keys.root
-        own = [r for r in records if r.home == agent.site and agent.ports.keys.verify(root, r)]
+        own = [r for r in message.returned if r.home == agent.site and agent.ports.keys.verify(root, r)]
         await agent.take(peer, own, None, agent.acked.get(peer, Cursor()))
+        self._taken_back[peer] = max([self._taken_back.get(peer, Cursor()), *(r.cursor for r in message.returned)])
         agent.tell("recovered", "", peer, f"{len(own)} own records came back from {peer}")
-        await agent.told(peer)
+        if message.returns:
+            await agent.told(peer)
 
     def _complain(self, peer: str, faults: Iterable[str]) -> None:
         for fault in faults:
@@ -145,8 +150,11 @@ class Exchange:
         agent = self.agent
         self._whispered[peer] = agent.whispers
         news = concerning(agent.table, peer, since)
-        batch = news[:MAX_BATCH]
+        batch = page(news)
         upto = batch[-1].cursor if len(batch) < len(news) else max(agent.table.last(), since)
+        state = agent.peer(peer)
+        owned = returned_to(agent.table, peer, state.recovers_after) if state.recovers else []
+        given_back = page(owned)
         return Message(
             sender=agent.site,
             incarnation=agent.incarnation,
@@ -155,19 +163,24 @@ class Exchange:
             since=since,
             upto=upto,
             records=tuple(batch),
-            returned=returned_to(agent.table, peer) if agent.peer(peer).recovers else (),
-            returns=agent.peer(peer).recovers,
+            returned=tuple(given_back),
+            returns=state.recovers and len(given_back) == len(owned),
             volatile=self.whispers.tell(peer),
             more=len(batch) < len(news),
             recover=agent.recovering,
+            recover_after=self._taken_back.get(peer, Cursor()),
         )
 
     async def run(self) -> None:
         """Keep a conversation with every pinned peer until cancelled."""
+        trusted: dict[str, str] | None = None
         try:
             while True:
                 pins = trust.pins(self.agent.table)
-                self.transport.trust({name: body.root for name, body in pins.items()})
+                roots = {name: body.root for name, body in pins.items()}
+                if roots != trusted:
+                    self.transport.trust(roots)
+                    trusted = roots
                 for name in pins.keys() - self._tasks.keys():
                     self._tasks[name] = asyncio.create_task(self._converse(name), name=f"peer {name}")
                 for name in self._tasks.keys() - pins.keys():
@@ -210,10 +223,11 @@ class Exchange:
     async def _call(self, peer: str, pinned: IntroductionBody, wait: float) -> bool:
         """Speak until all is said. False, after a pause that grows, if there was no answer."""
         try:
-            while (await self.speak(peer, pinned, wait=wait)).more:
+            while (reply := await self.speak(peer, pinned, wait=wait)).more or (reply.returned and not reply.returns):
                 wait = 0.0
         except IntertieError as error:
             self._said.pop(peer, None)
+            self.whispers.unheard(peer)
             await self._back_off(peer, error)
             return False
         return True
@@ -266,3 +280,13 @@ class Exchange:
             if left <= 0:
                 return
             await agent.news.wait(left)
+
+
+def page(records: Sequence[Record]) -> list[Record]:
+    """As many of the first records as one message carries; one at least, if there is any."""
+    size = 0
+    for n, record in enumerate(records):
+        size += len(record.raw)
+        if n and (n == MAX_BATCH or size > MAX_PAGE):
+            return list(records[:n])
+    return list(records)

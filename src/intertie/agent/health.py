@@ -26,6 +26,8 @@ EAGER = 0.15
 """Seconds between probes of a pair that has not been ready yet: a new Vpn is shown ready as soon as it is."""
 CALM = 1.0
 HISTORY = 20
+AGAIN = timedelta(seconds=30)
+"""After this, a pair is told again though its health is the same: its RTT and loss moved, and words get lost."""
 
 
 @dataclass(slots=True)
@@ -49,6 +51,8 @@ class Health:
         self._links = links
         self._pairs: dict[tuple[str, str], Pair] = {}
         self._told: dict[tuple[str, str, str], Sight] = {}
+        self._tellings: dict[str, dict[tuple[str, str], tuple[State, datetime]]] = {}
+        """peer → (vpn, member) → what it was told of the pair, and when."""
         self._wake = asyncio.Event()
 
     async def watch(self, segments: tuple[Segment, ...]) -> None:
@@ -130,13 +134,18 @@ class Health:
     # ── Telling and hearing ────────────────────────────────────────────────────────────────────────────────
 
     def sights(self) -> Mapping[tuple[str, str, str], Sight]:
-        """All that is known now: measured here, and told by others (stale words fade to unknown)."""
+        """All that is known now: measured here, and told by others (the word of a silent site fades to unknown)."""
         window = timedelta(seconds=self.agent.settings.probe_window + self.agent.settings.heartbeat)
         now = self.agent.now()
         found: dict[tuple[str, str, str], Sight] = {}
         for key, sight in self._told.items():
-            old = sight.said_at is None or now - sight.said_at > window
-            found[key] = replace(sight, health=State.UNKNOWN) if old else sight
+            heard = self.agent.peer(key[1]).last_seen
+            if heard is None or now - heard > window:
+                found[key] = replace(sight, health=State.UNKNOWN)
+            else:
+                # It would have told of a change: its word held when it last spoke.
+                probed = heard if sight.health is State.READY else sight.probed_at
+                found[key] = replace(sight, probed_at=probed)
         for (vpn, site), pair in self._pairs.items():
             loss = 1 - sum(pair.tries) / len(pair.tries) if pair.tries else None
             found[(vpn, self.agent.site, site)] = Sight(
@@ -145,19 +154,27 @@ class Health:
         return found
 
     def tell(self, peer: str) -> tuple[ToldSight, ...]:
-        """What this site measured of Vpns that the peer is a member of."""
+        """What this site measured of Vpns that the peer is a member of: what changed since it was told, and all of it
+        now and then."""
         now = self.agent.now()
-        told = []
+        told = self._tellings.setdefault(peer, {})
+        news = []
         for (vpn, _, site), sight in self._mine().items():
             record = self.agent.table.get(vpn)
-            if record is not None and peer in record.header.names:
-                age = (now - sight.probed_at).total_seconds() if sight.probed_at else 0.0
-                told.append(
-                    ToldSight(
-                        vpn=vpn, to=site, health=sight.health.value, rtt_ms=sight.rtt_ms, loss=sight.loss, age=age
-                    )
-                )
-        return tuple(told)
+            before = told.get((vpn, site))
+            same = before is not None and before[0] is sight.health and now - before[1] < AGAIN
+            if record is None or peer not in record.header.names or same:
+                continue
+            told[(vpn, site)] = (sight.health, now)
+            age = (now - sight.probed_at).total_seconds() if sight.probed_at else 0.0
+            news.append(
+                ToldSight(vpn=vpn, to=site, health=sight.health.value, rtt_ms=sight.rtt_ms, loss=sight.loss, age=age)
+            )
+        return tuple(news)
+
+    def unheard(self, peer: str) -> None:
+        """What the peer was told may not have reached it."""
+        self._tellings.pop(peer, None)
 
     def _mine(self) -> dict[tuple[str, str, str], Sight]:
         return {k: s for k, s in self.sights().items() if k[1] == self.agent.site}

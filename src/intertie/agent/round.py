@@ -28,6 +28,8 @@ from intertie.planning.enrol import site_draft
 
 log = structlog.get_logger()
 
+AUDIT = 60.0
+"""Seconds after which everything is decided again, whether or not something is known to have touched it."""
 BLOCKED = timedelta(seconds=60)
 """How long a segment in which a loop was seen stays blocked before it tries again."""
 
@@ -52,6 +54,7 @@ class Rounds:
         self._lock = asyncio.Lock()
         self.orphans: tuple[Item, ...] = ()
         self.rounds = 0
+        self._audited = float("-inf")
         self.driver_calls = 0
 
     async def run(self) -> None:
@@ -103,11 +106,8 @@ class Rounds:
     async def _round(self) -> Report:
         agent = self.agent
         agent.unblock(BLOCKED)
-        before = agent.inventory
-        agent.inventory = await self._look()
+        await self._look_again()
         await agent.write(self._site_facts)
-        if agent.inventory != before:
-            await agent.settle()
         wanted, plan = await self._plan()
         self.orphans = plan.orphans
         failures = [f for c in plan.changes if (f := await self._carry_out(c)) is not None]
@@ -115,11 +115,22 @@ class Rounds:
         await self.health.watch(segments)
         await self.health.check_loops()
         if plan.changes:
-            agent.inventory = await self._look()
+            await self._look_again()
             agent.news.ring()
         await agent.write(lambda s: realised(s, segments, dict(failures)))
-        await agent.settle()
+        if asyncio.get_running_loop().time() - self._audited > AUDIT:
+            await self._settle()
         return Report(plan=plan, failures=tuple(failures))
+
+    async def _look_again(self) -> None:
+        """Look at the inventory; answers follow what changed in it (ports that went, networks that came)."""
+        before, self.agent.inventory = self.agent.inventory, await self._look()
+        if self.agent.inventory != before:
+            await self._settle()
+
+    async def _settle(self) -> None:
+        self._audited = asyncio.get_running_loop().time()
+        await self.agent.settle()
 
     async def _carry_out(self, change: Change) -> tuple[Key, Reason] | None:
         driver = self.transport if isinstance(change.item, Segment) else self.cloud

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from itertools import islice
 
 from intertie.agent.agent import Agent
 from intertie.agent.health import Health
@@ -17,6 +18,8 @@ from intertie.planning.compile import segment_of
 
 PING_TIMEOUT = 1.0
 PARALLEL = 32
+MOST_HOSTS = 16
+"""Hosts of a Vpn that a site names to the others for verify: a sample proves the path."""
 
 
 class Whispers:
@@ -37,9 +40,13 @@ class Whispers:
             ToldHost(vpn=vpn.id, name=body.name, addresses=body.addresses)
             for vpn, _ in self.agent.table.vpns()
             if peer in vpn.header.names
-            for _, body in self.local_hosts(vpn)
+            for _, body in islice(self.local_hosts(vpn), MOST_HOSTS)
         ]
         return Volatile(sights=self.health.tell(peer), hosts=tuple(hosts))
+
+    def unheard(self, peer: str) -> None:
+        """A call to the peer failed: what it was told last is told again."""
+        self.health.unheard(peer)
 
     def heard(self, peer: str, said: Volatile) -> None:
         self.health.heard(peer, said.sights)

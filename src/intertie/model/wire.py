@@ -19,6 +19,8 @@ from intertie.model.records import Cursor, Record
 
 START = Cursor()
 MAX_MESSAGE = 4 * 1024 * 1024
+MAX_PAGE = MAX_MESSAGE // 4
+"""Octets of records in one message: JSON in JSON grows, and a message carries records in two places."""
 MAX_BATCH = 256
 """Records in one message: a long absence is caught up in several calls, none of which is large."""
 MAX_VERIFY = 64
@@ -107,8 +109,10 @@ class Message:
     """There are more records than fit: call again at once."""
     recover: bool = False
     """The sender lost its store: it asks for its own records back."""
+    recover_after: Cursor = START
+    """How far it has them back."""
     returns: bool = False
-    """`returned` is all that the sender holds of the receiver's."""
+    """With `returned`, this is all that the sender holds of the receiver's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,7 @@ class _Envelope:
     join: Join | None = None
     more: bool = False
     recover: bool = False
+    recover_after: _Place = field(default_factory=lambda: _Place())
     returns: bool = False
 
 
@@ -157,6 +162,7 @@ def encode(message: Message) -> bytes:
             "join": message.join,
             "more": message.more,
             "recover": message.recover,
+            "recover_after": message.recover_after,
             "returns": message.returns,
         }
     )
@@ -198,6 +204,7 @@ def decode(raw: bytes, record: Callable[[bytes, bytes], Record]) -> tuple[Messag
         join=envelope.join,
         more=envelope.more,
         recover=envelope.recover,
+        recover_after=envelope.recover_after.cursor(),
         returns=envelope.returns,
     )
     return message, tuple(faults)

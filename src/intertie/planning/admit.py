@@ -44,12 +44,12 @@ __all__ = [
     "AGREED",
     "Situation",
     "attachment_of",
+    "crossed",
     "crossing",
     "gateways_of",
     "held_here",
     "judge",
     "l2_answers",
-    "l3_clash",
     "member_prefixes",
     "overlap",
     "overlapping",
@@ -176,9 +176,9 @@ def _cannot_carry(situation: Situation, vpn: Record, body: VpnBody) -> Reason | 
 
 def l2_answers(table: Table, network: str) -> Iterable[AnswerBody]:
     """This site's word on the L2 Vpn (at most one stands) that stretches its network."""
-    for record, body in held_here(table):
-        answer = table.answers(record.id)[table.site]
-        if body.kind is VpnKind.L2 and answer.network == network:
+    for record, body in held_here(table, network):
+        answer = table.own_answer(record.id)
+        if body.kind is VpnKind.L2 and answer is not None:
             yield answer
 
 
@@ -224,9 +224,8 @@ def _l2_network(
                 text=f"{address} is in use on {network.name} at {situation.site}, outside the range it would hold",
                 hint="free that address, or make the Vpn from this site's network",
             )
-    for other, theirs in held_here(situation.table):
-        answer = situation.table.answers(other.id)[situation.site]
-        if other.id != vpn.id and theirs.kind is VpnKind.L2 and answer.network == network.id:
+    for other, theirs in held_here(situation.table, network.id):
+        if other.id != vpn.id and theirs.kind is VpnKind.L2:
             return None, Reason(
                 code="in-use",
                 text=f"network {network.name} at {situation.site} is in L2 Vpn {theirs.name} already",
@@ -295,7 +294,7 @@ def _l3_network(
     network = situation.network(project, attachment.network)
     if network is None or not network.attachable:
         return None, _no_network(situation.site, attachment.network, project, network)
-    clash = l3_clash(situation, vpn, network.id, network.prefixes)
+    clash = _l3_clash(situation, vpn, network.id, network.prefixes)
     return (None, clash) if clash else (network, None)
 
 
@@ -309,18 +308,24 @@ def _no_network(site: str, wanted: str, project: str, network: NetworkFacts | No
     )
 
 
-def l3_clash(situation: Situation, vpn: Record, network: str, mine: tuple[Prefix, ...]) -> Reason | None:
+def _l3_clash(situation: Situation, vpn: Record, network: str, mine: tuple[Prefix, ...]) -> Reason | None:
     """Overlaps within this Vpn, and in the routing context of the network: all L3 Vpns that touch it."""
-    body, site = vpn.body, situation.site
-    assert isinstance(body, VpnBody)
+    if reason := crossed(situation.table, vpn, mine):
+        return reason
     others = member_prefixes(situation.table, vpn)
-    if pair := crossing(body, {**others, site: mine}, site):
-        return overlap(f"{pair[0]} at {site}", f"{pair[1]} at {pair[2]}")
-    new = [p for s, ps in others.items() if s != site for p in ps]
+    new = [p for s, ps in others.items() if s != situation.site for p in ps]
     for name, routes in routes_elsewhere(situation.table, vpn.id, network):
         if found := overlapping(new, routes):
             return overlap(f"{found[0]} of this Vpn", f"{found[1]} in Vpn {name}")
     return None
+
+
+def crossed(table: Table, vpn: Record, mine: tuple[Prefix, ...]) -> Reason | None:
+    """Why this site's prefixes cannot be in the Vpn beside those of an earlier member."""
+    body = vpn.body
+    assert isinstance(body, VpnBody)
+    pair = crossing(body, {**member_prefixes(table, vpn), table.site: mine}, table.site)
+    return overlap(f"{pair[0]} at {table.site}", f"{pair[1]} at {pair[2]}") if pair else None
 
 
 def crossing(

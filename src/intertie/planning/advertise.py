@@ -17,9 +17,9 @@ from intertie.planning.admit import (
     AGREED,
     Situation,
     attachment_of,
+    crossed,
     crossing,
     judge,
-    l3_clash,
     member_prefixes,
     overlap,
     refreshed,
@@ -133,8 +133,9 @@ def _word(situation: Situation, vpn: Record, said: AnswerBody | None) -> AnswerB
         if said.word is Word.REFUSED:
             return said
     elif body.kind is VpnKind.L3 and not attachment.agreed and not ending:
-        # Not settled: what the other members answered meanwhile may overlap.
-        clash = l3_clash(situation, vpn, said.network, said.prefixes)
+        # Not settled: what an earlier member answered meanwhile may overlap. Only that ends a yes, since the first of
+        # the list never yields; were other Vpns' routes a reason too, two sites could refuse and accept by turns.
+        clash = crossed(situation.table, vpn, said.prefixes)
         if clash is not None:
             return refused(vpn, clash)
     said = refreshed(situation, vpn, said)

@@ -93,7 +93,7 @@ def _agreed(table: Table, vpn: Record) -> AnswerBody | None:
     """This site's own answer, if it is a yes that still holds for the version that stands."""
     body = vpn.body
     assert isinstance(body, VpnBody)
-    answer = table.answers(vpn.id).get(table.site)
+    answer = table.own_answer(vpn.id)
     if answer is None or answer.word not in AGREED or attachment_of(body, table.site) is None:
         return None
     return answer
@@ -241,7 +241,7 @@ def may_go(table: Table, key: Key) -> bool:
 def _stands_here(table: Table, vpn: Record, network: str) -> bool:
     if not vpn.live:
         return False
-    answer = table.answers(vpn.id).get(table.site)
+    answer = table.own_answer(vpn.id)
     body = vpn.body
     assert isinstance(body, VpnBody)
     if attachment_of(body, table.site) is None:
@@ -255,5 +255,5 @@ def _ended(table: Table, vpn: Record) -> bool:
     assert isinstance(body, VpnBody)
     if not vpn.live or attachment_of(body, table.site) is None:
         return True
-    answer = table.answers(vpn.id).get(table.site)
+    answer = table.own_answer(vpn.id)
     return answer is not None and answer.word is Word.REFUSED

@@ -126,6 +126,7 @@ def concerning(table: Table, peer: str, since: Cursor) -> list[Record]:
     return [r for r in table.mine_since(since) if r.header.kind in FEDERATED and r.concerns(peer)]
 
 
-def returned_to(table: Table, peer: str) -> tuple[Record, ...]:
-    """What this site holds of a peer that lost its store (rule 18)."""
-    return tuple(r for kind in sorted(FEDERATED) for r in table.all_of(kind) if r.home == peer)
+def returned_to(table: Table, peer: str, after: Cursor) -> list[Record]:
+    """What this site holds of a peer that lost its store, in its order, after what it has back (rule 18)."""
+    held = (r for kind in FEDERATED for r in table.all_of(kind) if r.home == peer and r.cursor > after)
+    return sorted(held, key=lambda r: r.cursor)

@@ -16,10 +16,10 @@ from intertie.planning.table import Table
 AGREED = frozenset({Word.ACCEPTED, Word.HELD, Word.DRAINED})
 
 
-def held_here(table: Table) -> Iterator[tuple[Record, VpnBody]]:
-    """The Vpns that this site has said yes to and that still stand."""
-    for record, body in table.vpns():
-        answer = table.answers(record.id).get(table.site)
+def held_here(table: Table, network: str | None = None) -> Iterator[tuple[Record, VpnBody]]:
+    """The Vpns that this site has said yes to and that still stand: all, or those on one network of its own."""
+    for record, body in table.vpns() if network is None else table.on(network):
+        answer = table.own_answer(record.id)
         if answer is not None and answer.word in AGREED and any(a.site == table.site for a in body.attachments):
             yield record, body
 
@@ -93,9 +93,9 @@ def overlapping(some: Iterable[Prefix], others: Iterable[Prefix]) -> tuple[Prefi
 
 def routes_elsewhere(table: Table, vpn: str, network: str) -> Iterator[tuple[str, tuple[Prefix, ...]]]:
     """(name, prefixes taken) of the other L3 Vpns that touch a network here: one routing context."""
-    for record, body in held_here(table):
-        answer = table.answers(record.id)[table.site]
-        if record.id != vpn and body.kind is VpnKind.L3 and answer.network == network:
+    for record, body in held_here(table, network):
+        answer = table.own_answer(record.id)
+        if record.id != vpn and body.kind is VpnKind.L3 and answer is not None:
             yield body.name, answer.routes
 
 
@@ -114,10 +114,27 @@ def routes_taken(table: Table, vpn: Record, answer: AnswerBody) -> tuple[Prefix,
 
 def routed(table: Table, vpn: Record) -> dict[str, tuple[Prefix, ...]]:
     """site → the prefixes that are routed to it: of what it states, what this site has taken, each to one member."""
-    mine = table.answers(vpn.id).get(table.site)
+    mine = table.own_answer(vpn.id)
     left = set(mine.routes) if mine is not None else set()
     found: dict[str, tuple[Prefix, ...]] = {}
     for site, prefixes in member_prefixes(table, vpn).items():
         found[site] = tuple(p for p in prefixes if p in left)
         left -= set(prefixes)
     return found
+
+
+def untaken(table: Table, vpn: Record) -> list[str]:
+    """In words: prefixes that a member does not route, since it routes something else there."""
+    body = vpn.body
+    assert isinstance(body, VpnBody)
+    if body.kind is not VpnKind.L3 or not all(a.agreed for a in body.attachments):
+        return []
+    stated = member_prefixes(table, vpn)
+    said = [(s, a.routes) for s, a in table.answers(vpn.id).items() if s in stated and a.word in AGREED]
+    return [
+        f"{site} has not taken {prefix} of {other}"
+        for site, routes in said
+        for other, prefixes in stated.items()
+        for prefix in prefixes
+        if other != site and prefix not in routes
+    ]

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from intertie.model.bodies import AnswerBody, Attachment, Range, VpnBody, Word
 from intertie.model.records import Record, State
+from intertie.planning.held import untaken
 from intertie.planning.table import Table
 
 
@@ -108,6 +109,8 @@ def view(table: Table, vpn: Record, sights: Sights, project: str | None = None) 
     answers = table.answers(vpn.id)
     pairs = pair_views(vpn, body, sights)
     phase, reason = phase_of(vpn, body, answers, pairs)
+    if phase is Phase.READY and (missing := untaken(table, vpn)):
+        phase, reason = Phase.WAITING, "; ".join(missing)
     return VpnView(
         id=vpn.id,
         name=body.name,

@@ -26,6 +26,8 @@ class Table:
         self._by_id: dict[str, Record] = {}
         self._by_kind: dict[Kind, dict[str, Record]] = {kind: {} for kind in Kind}
         self._answers: dict[str, dict[str, Record]] = {}
+        self._on: dict[str, set[str]] = {}
+        self._sorted: dict[Kind, list[str]] = {}
         self._mine: list[tuple[Cursor, str]] = []
         self._count: Counter[tuple[str, Kind]] = Counter()
         for record in sorted(records, key=lambda r: r.cursor):
@@ -33,12 +35,20 @@ class Table:
 
     def apply(self, record: Record) -> None:
         """Put `record` in the place of any earlier version of it."""
-        self.drop(record.id)
+        kind = record.header.kind
+        # A new version of a record that is there leaves the order of ids as it is.
+        order = self._sorted.pop(kind, None)
+        if order is not None and record.id in self._by_kind[kind]:
+            self.drop(record.id)
+            self._sorted[kind] = order
+        else:
+            self.drop(record.id)
         self._by_id[record.id] = record
         self._by_kind[record.header.kind][record.id] = record
         self._count[record.home, record.header.kind] += 1
         if isinstance(record.body, AnswerBody):
             self._answers.setdefault(record.body.vpn, {})[record.home] = record
+            self._note(record)
         if record.home == self.site:
             # Nearly always at the end; a record that a peer gave back to us (rule 18) goes to its old place.
             insort(self._mine, (record.cursor, record.id))
@@ -51,8 +61,10 @@ class Table:
         if record is None:
             return
         del self._by_kind[record.header.kind][id]
+        self._sorted.pop(record.header.kind, None)
         self._count[record.home, record.header.kind] -= 1
         if isinstance(record.body, AnswerBody):
+            self._unnote(record)
             answers = self._answers.get(record.body.vpn, {})
             if answers.get(record.home) is record:
                 del answers[record.home]
@@ -64,9 +76,27 @@ class Table:
         is about to say, so that the next one knows. Only a look ahead; whoever does it puts the old one back."""
         answers = self._answers.setdefault(vpn, {})
         before = answers.pop(self.site, None)
+        self._unnote(before)
         if answer is not None:
             answers[self.site] = answer
+            self._note(answer)
         return before
+
+    def _note(self, answer: Record) -> None:
+        """Index this site's answers by its network."""
+        if answer.home == self.site and answer.live and isinstance(answer.body, AnswerBody):
+            self._on.setdefault(answer.body.network, set()).add(answer.body.vpn)
+
+    def _unnote(self, answer: Record | None) -> None:
+        if answer is not None and answer.home == self.site and isinstance(answer.body, AnswerBody):
+            self._on.get(answer.body.network, set()).discard(answer.body.vpn)
+
+    def on(self, network: str) -> Iterator[tuple[Record, VpnBody]]:
+        """The Vpns (live or closing) that this site's answers attach to a network here, in order of id."""
+        for id in sorted(self._on.get(network, ())):
+            record = self._by_id.get(id)
+            if record is not None and record.live and isinstance(record.body, VpnBody):
+                yield record, record.body
 
     def count(self, home: str, kind: Kind) -> int:
         """How many records of a kind of one home are held, ended ones too."""
@@ -85,13 +115,14 @@ class Table:
 
     def of(self, kind: Kind) -> Iterator[Record]:
         """The standing records of a kind that are not withdrawn, in order of id."""
-        found = self._by_kind[kind]
-        return (found[id] for id in sorted(found) if found[id].live)
+        return (record for record in self.all_of(kind) if record.live)
 
     def all_of(self, kind: Kind) -> Iterator[Record]:
         """Like `of`, tombstones included."""
         found = self._by_kind[kind]
-        return (found[id] for id in sorted(found))
+        if kind not in self._sorted:
+            self._sorted[kind] = sorted(found)
+        return (found[id] for id in self._sorted[kind])
 
     def bodies(self, kind: Kind, cls: type[B]) -> Iterator[tuple[Record, B]]:
         """Live records of a kind with their bodies."""
@@ -110,6 +141,11 @@ class Table:
             for site, record in sorted(self._answers.get(id, {}).items())
             if record.live and isinstance(record.body, AnswerBody)
         }
+
+    def own_answer(self, id: str) -> AnswerBody | None:
+        """This site's live answer."""
+        record = self._answers.get(id, {}).get(self.site)
+        return record.body if record is not None and record.live and isinstance(record.body, AnswerBody) else None
 
     def answer_record(self, id: str, site: str) -> Record | None:
         """The standing answer of `site`, withdrawn or not."""
