@@ -132,9 +132,11 @@ class VxlanTransport:
         ns = names.router_name(self.site, segment.network)
         where = self._namespaces.directory / ns
         await self._namespaces.create(ns)
-        sharing = await self._namespaces.run(ns, kernel.devices)
+        sharing, held = await self._namespaces.run(ns, lambda: (kernel.devices(), router.port(router.LAN)))
         gateways = self._gateways(segment, await self._tables([each.vni for each in sharing.values()]))
-        mtu = await self._namespaces.netlink(self._home, lambda nl: router.fit_outside(nl, self.site, segment, where))
+        mtu = await self._namespaces.netlink(
+            self._home, lambda nl: router.fit_outside(nl, self.site, segment, where, held is not None)
+        )
         want = kernel.wanted_device(self.site, segment)
         lan = router.wanted_ports(self.site, segment, mtu)[1]
         if not await self._namespaces.netlink(ns, lambda nl: _fit_router(nl, lan, gateways, want)):

@@ -268,11 +268,16 @@ def _sorted(found: Iterable[Entry]) -> Sequence[Entry]:
 
 
 def remove(nl: IPRoute, name: str) -> None:
-    """Delete a device; absent already is fine."""
+    """Delete a device; absent already, or gone meanwhile, is fine."""
     with Reader() as reader:
         link = reader.link(name)
-    if link is not None:
+    if link is None:
+        return
+    try:
         nl.link("del", index=link.index)
+    except NetlinkError as error:
+        if error.code != errno.ENODEV:
+            raise
 
 
 def endpoints(found: Iterable[Entry]) -> tuple[Endpoint, ...]:

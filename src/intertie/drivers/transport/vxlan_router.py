@@ -262,13 +262,18 @@ def _neighbours(index: int) -> frozenset[Neighbour]:
 # ── Making it so ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def fit_outside(nl: IPRoute, site: str, segment: Segment, router: Path) -> int:
-    """The cable from the bridge to the router, made or mended here. The bridge's MTU."""
+def fit_outside(nl: IPRoute, site: str, segment: Segment, where: Path, connected: bool) -> int:
+    """The cable from the bridge to the router in the namespace `where`, made or mended here. The bridge's MTU.
+
+    Not `connected`: the router has no end of it, so an end that is left here belongs to a router that is gone.
+    """
     master, mtu = kernel.bridge(segment.bridge)
     want, lan = wanted_ports(site, segment, mtu)
+    if not connected:
+        kernel.remove(nl, want.name)
     have = port(want.name)
     if have is None:
-        with router.open() as there:
+        with where.open() as there:
             peer = {"ifname": LAN, "net_ns_fd": there.fileno(), "mtu": mtu, "address": lan.mac}
             nl.link("add", ifname=want.name, kind="veth", mtu=mtu, address=want.mac, peer=peer)
         have = port(want.name)

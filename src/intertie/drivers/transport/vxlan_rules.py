@@ -119,14 +119,10 @@ def _underlay(site: str, segment: Segment) -> Table:
     vni = segment.vni.to_bytes(3, "big")
     to_us = (*_meta(MetaKey.L4PROTO, UDP), *_at(Base.TRANSPORT, 2, _port(segment.local.port)))
     # Reassembly of IPv6 comes later than this hook: a first fragment too short to show its VNI would slip by.
-    tiny = (
-        *_meta(MetaKey.NFPROTO, NF_IPV6),
-        *_at(Base.NETWORK, 6, b"\x2c"),
-        *_at(Base.NETWORK, 4, (80).to_bytes(2, "big"), Op.LT),
-    )
     rules = (
-        _rule(tiny, to_us, DROP, comment="first fragments that hide the VNI"),
         _rule(to_us, _at(Base.TRANSPORT, VNI_AT, vni), Verdict(Code.JUMP, "remotes")),
+        _rule(to_us, _at(Base.TRANSPORT, VNI_AT, vni, Op.NE), ACCEPT),
+        _rule(to_us, DROP, comment="shows no VNI"),
     )
     routed = segment.kind is VpnKind.L3
     chains = (
