@@ -284,18 +284,20 @@ class Agent:
     # ── Loops ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def loop_seen(self, vpn: str) -> None:
-        """A frame of ours came back from the tenant side: the segment forwards nothing until `try_again`."""
-        if vpn not in self.blocked:
-            self.blocked[vpn] = self.now()
+        """A frame of ours came back from the tenant side: the segment forwards nothing until `unblock`. Checks go on
+        meanwhile, and each that still sees the loop puts that off."""
+        new = vpn not in self.blocked
+        self.blocked[vpn] = self.now()
+        if new:
             self.tell("loop", vpn, self.site, "a loop was seen: the segment is blocked here")
             self.poke.set()
             self.news.ring()
 
     def unblock(self, after: timedelta) -> None:
-        """Let segments try again that were blocked longer ago than `after`; a loop that stands is seen again."""
+        """Let segments forward again in which no loop was seen for `after`."""
         for vpn in [v for v, since in self.blocked.items() if self.now() - since >= after]:
             del self.blocked[vpn]
-            self.tell("loop", vpn, self.site, "trying again")
+            self.tell("loop", vpn, self.site, "no loop is seen any more: the segment forwards again")
             self.poke.set()
 
     def whisper(self) -> None:

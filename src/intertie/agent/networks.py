@@ -242,7 +242,8 @@ def _network_gone(situation: Situation, network: NetworkView) -> Draft:
                 hint=f"intertie vpn delete {body.name}, or remove this site from it",
             )
     hosts = [b.name for _, b in situation.table.bodies(Kind.HOST, HostBody) if b.network == network.id]
-    ports = next((n.ports for n in situation.inventory.networks if n.id == network.id), 0)
+    # A bridge that was there before keeps its other ports: they are no reason to keep it.
+    ports = next((n.ports for n in situation.inventory.networks if n.id == network.id and n.own), 0)
     if hosts or ports:
         raise Conflict(
             f"network {network.name} has {max(len(hosts), ports)} ports in use",

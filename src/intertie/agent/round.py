@@ -30,8 +30,8 @@ log = structlog.get_logger()
 
 AUDIT = 60.0
 """Seconds after which everything is decided again, whether or not something is known to have touched it."""
-BLOCKED = timedelta(seconds=60)
-"""How long a segment in which a loop was seen stays blocked before it tries again."""
+BLOCKED = timedelta(seconds=12)
+"""How long a segment stays blocked after a loop was last seen in it: two checks found none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +112,7 @@ class Rounds:
         self.orphans = plan.orphans
         failures = [f for c in plan.changes if (f := await self._carry_out(c)) is not None]
         segments = tuple(i for i in wanted if isinstance(i, Segment))
+        failures += [(key(s), _loop(agent.site)) for s in segments if s.blocked]
         await self.health.watch(segments)
         await self.health.check_loops()
         if plan.changes:
@@ -161,6 +162,14 @@ class Rounds:
             transports=situation.inventory.transports,
         )
         return site_draft(situation.table, body)
+
+
+def _loop(site: str) -> Reason:
+    return Reason(
+        code="loop",
+        text=f"a loop was seen at {site}: its segment is blocked",
+        hint="two sites' networks are joined a second time: take that link away",
+    )
 
 
 def realised(situation: Situation, segments: Iterable[Segment], failures: dict[Key, Reason]) -> Collection[Draft]:

@@ -75,7 +75,7 @@ class Whispers:
             vpn = self.agent.table.get(id)
             if vpn is None or asked_by not in vpn.header.names or not isinstance(vpn.body, VpnBody):
                 continue
-            segment = segment_of(self.agent.table, vpn, vpn.body)
+            segment = segment_of(self.agent.table, vpn, vpn.body, self.agent.blocked)
             others = sorted(set(vpn.header.names) - {self.agent.site})
             found = await asyncio.gather(*(self._member(vpn, vpn.body, segment, o) for o in others))
             pairs += [p for ps in found for p in ps]

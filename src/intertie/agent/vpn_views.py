@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from intertie.model.wire import ToldPair
@@ -79,4 +80,11 @@ def pair_view(site: str, p: ToldPair) -> VerifiedPair:
         ok=p.ok,
         broken_at=p.broken_at,
         hint=p.hint,
+    )
+
+
+def plan_view(base: str, lines: Sequence[tuple[str, str, str, str]]) -> PlanView:
+    """`lines`: (site, op, what, text)."""
+    return PlanView(
+        base_version=base, changes=tuple(PlanChange(site=s, op=o, what=w, text=t) for s, o, w, t in lines)
     )

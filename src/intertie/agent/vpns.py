@@ -14,7 +14,7 @@ from intertie.agent.enrolment import founded
 from intertie.agent.exchange import Exchange
 from intertie.agent.health import Health
 from intertie.agent.volatile import Whispers
-from intertie.agent.vpn_views import Outcome, Pending, PlanChange, PlanView, Verified, pair_view
+from intertie.agent.vpn_views import Outcome, Pending, PlanView, Verified, pair_view, plan_view
 from intertie.model.bodies import Attachment, ProposalBody, Require, VpnBody, Word
 from intertie.model.codec import check_name
 from intertie.model.errors import Conflict, IntertieError, NotFound, Refused, Unavailable
@@ -84,7 +84,7 @@ class Vpns:
         await self.agent.write(founded)
         situation = self.agent.situation
         draft = change.new_vpn(situation, request, caller.project, self._id(), self.agent.now())
-        return _plan("", change.foreseen(draft.body, None))
+        return plan_view("", change.foreseen(draft.body, None))
 
     async def create(self, caller: Caller, request: VpnRequest, wait: float = 0.0, key: str = "") -> VpnView:
         """Make a Vpn of this site's. With `wait`, until every member has answered; a refusal is then a Conflict and
@@ -167,7 +167,7 @@ class Vpns:
         vpn = self._find(caller, wanted)
         _check_base(vpn, base)
         draft = change.changed_vpn(self.agent.situation, vpn, name or vpn.body.name, attachments)
-        return _plan(version_text(vpn.order), change.foreseen(draft.body, vpn.body))
+        return plan_view(version_text(vpn.order), change.foreseen(draft.body, vpn.body))
 
     async def update(
         self,
@@ -223,7 +223,10 @@ class Vpns:
                 return outcome
         else:
             await self.agent.write(lambda s: _ending(self._record(vpn.id), force))
-        if await self._until(vpn.id, lambda v, r: not r.live, wait):
+        # Who closes it hears after one wave that it is in use; who asks again waits for the ports to go.
+        again = vpn.header.state is State.CLOSING
+        await self._until(vpn.id, lambda v, r: not r.live or (not again and _busy(v)), wait)
+        if not self._record(vpn.id).live:
             return None
         if wait:
             self._raise_if_busy(vpn.id)
@@ -235,7 +238,7 @@ class Vpns:
         vpn = self._find(caller, wanted)
         _check_base(vpn, base)
         body = replace(vpn.body, attachments=tuple(replace(a, leaving=True) for a in vpn.body.attachments))
-        return _plan(version_text(vpn.order), change.foreseen(body, vpn.body))
+        return plan_view(version_text(vpn.order), change.foreseen(body, vpn.body))
 
     def _raise_if_busy(self, id: str) -> None:
         answers = self.agent.table.answers(id)
@@ -365,6 +368,12 @@ def _settled(found: VpnView, record: Record) -> bool:
     )
 
 
+def _busy(found: VpnView) -> bool:
+    """Everybody has said whether it can let go, and somebody cannot (decided after one wave, rule 8)."""
+    words = {m.answer for m in found.members}
+    return Word.HELD.value in words and words <= {Word.HELD.value, Word.DRAINED.value, Word.REFUSED.value}
+
+
 def _acknowledged(vpn: Record) -> Draft:
     assert isinstance(vpn.body, VpnBody)
     return replace(withdrawal(vpn, vpn.body), base=vpn.order)
@@ -388,10 +397,4 @@ def _proposal_gone(situation: Situation, id: str) -> Draft:
         names=record.header.names,
         body=record.body,
         base=record.order,
-    )
-
-
-def _plan(base: str, lines: Sequence[tuple[str, str, str, str]]) -> PlanView:
-    return PlanView(
-        base_version=base, changes=tuple(PlanChange(site=s, op=o, what=w, text=t) for s, o, w, t in lines)
     )

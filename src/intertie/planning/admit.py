@@ -224,6 +224,12 @@ def _l2_network(
                 text=f"{address} is in use on {network.name} at {situation.site}, outside the range it would hold",
                 hint="free that address, or make the Vpn from this site's network",
             )
+    return _alone_in_l2(situation, vpn, network)
+
+
+def _alone_in_l2(
+    situation: Situation, vpn: Record, network: NetworkFacts
+) -> tuple[NetworkFacts | None, Reason | None]:
     for other, theirs in held_here(situation.table, network.id):
         if other.id != vpn.id and theirs.kind is VpnKind.L2:
             return None, Reason(
