@@ -70,11 +70,17 @@ def diff(
         item = have[k]
         if not may_go(k):
             orphans.append(item)
-        elif isinstance(item, Network) and ports(item.id) > sum(h.network == item.id for h in going_hosts):
+        elif (
+            isinstance(item, Network) and item.own and ports(item.id) > sum(h.network == item.id for h in going_hosts)
+        ):
             kept.append(item)
         else:
             remove.append(Change(op="-", item=item))
     return Plan(changes=(*ensure, *remove), orphans=tuple(orphans), kept=tuple(kept))
+
+
+def _hosts_on(network: Network, hosts: Iterable[Host]) -> int:
+    return sum(host.network == network.id for host in hosts)
 
 
 def _place(k: Key) -> tuple[int, str]:

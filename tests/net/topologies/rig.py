@@ -7,6 +7,7 @@ the agent, and everything in them can be reached through the anchor's /proc.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -207,6 +208,18 @@ class Site:
         """Health of a pair of members as this site sees it."""
         pairs = self.vpn(vpn)["pairs"]
         return str(next(p["health"] for p in pairs if {p["from"], p["to"]} == {one, other}))
+
+    def event(self, kind: str, seconds: float = 10.0) -> dict[str, Any]:
+        """The first event of that kind since the agent started; waited for. AssertionError if none comes."""
+        headers = {"Last-Event-ID": "0"}
+        ends = time.monotonic() + seconds
+        with self.client.stream("GET", "/v1/events", headers=headers, timeout=seconds) as stream:
+            for line in stream.iter_lines():
+                if line.startswith("data: ") and (told := json.loads(line[6:]))["kind"] == kind:
+                    return dict(told)
+                if time.monotonic() > ends:
+                    break
+        raise AssertionError(f"no event {kind} at {self.name} within {seconds:g} s")
 
     def agent_quiet(self) -> bool:
         """Whether the next round would change nothing."""
