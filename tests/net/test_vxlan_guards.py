@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -166,6 +166,8 @@ async def test_no_remote_answers_for_an_address_of_ours(pair: Pair) -> None:
 async def test_broadcast_is_limited_and_unicast_is_not(pair: Pair) -> None:
     storm, flow = 6 * BURST, 2 * BURST
     receiver = await pair.fabric.mac(pair.fabric.hosts[1, "a"])
+    pair.here.send(control(receiver))
+    await pair.there.until(control(receiver))
     for number in range(storm):
         pair.there.send(ethernet(EVERYBODY, pair.source, 0x88B6, number.to_bytes(8, "big")))
         if number % 200 == 0:
@@ -178,3 +180,33 @@ async def test_broadcast_is_limited_and_unicast_is_not(pair: Pair) -> None:
     flooded = sum(data[:6] == mac(EVERYBODY) and data[6:12] == mac(pair.source) for data in arrived)
     assert BURST <= flooded < storm / 2
     assert sum(data[14:18] == b"flow" for data in arrived) == flow
+
+
+async def test_unicast_to_nobody_known_is_limited_until_somebody_answers(pair: Pair) -> None:
+    """Such a frame goes to every member. One frame from there makes its sender known; an edit forgets nothing."""
+    storm = 4 * BURST
+    silent = await Wire.open(pair.fabric.spaces, pair.fabric.lab.site(1), "vx65537")
+
+    def flow(target: str, start: int) -> None:
+        for number in range(start, start + storm):
+            pair.there.send(ethernet(target, pair.source, 0x88B6, b"flow" + number.to_bytes(4, "big")))
+
+    async def arrived(end: int) -> int:
+        pair.there.send(control(pair.source, end))
+        return sum(data[14:18] == b"flow" for data in await silent.until(control(pair.source, end), timeout=10))
+
+    nobody = "02:00:00:00:00:77"
+    flow(nobody, 0)
+    assert BURST <= await arrived(1) < storm * 3 / 4
+    port = await Wire.open(pair.fabric.spaces, pair.fabric.hosts[1, "a"])
+    port.send(control(nobody, 2))
+    await pair.there.until(control(nobody, 2))
+    flow(nobody, storm)
+    assert await arrived(3) == storm
+    edited = replace(pair.fabric.l2(2, (1, 2)), epoch=2)
+    await pair.fabric.drivers[2].ensure(edited)
+    assert await pair.fabric.seen(2) == [edited]
+    flow(nobody, 2 * storm)
+    assert await arrived(4) == storm
+    port.close()
+    silent.close()

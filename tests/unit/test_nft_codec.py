@@ -22,6 +22,7 @@ from intertie.drivers.linux.nft_model import (
     FieldType,
     Hook,
     HookPoint,
+    Learn,
     LimitOver,
     Lookup,
     Mask,
@@ -51,6 +52,7 @@ expressions: st.SearchStrategy[Expression] = st.one_of(
     st.builds(Cmp, st.sampled_from(Op), values, registers),
     st.builds(Mask, masks, registers),
     st.builds(Lookup, names, st.booleans(), registers),
+    st.builds(Learn, names, registers),
     st.builds(LimitOver, st.integers(1, 10**6), st.integers(1, 10**6)),
     st.builds(Verdict, st.sampled_from([Code.DROP, Code.ACCEPT, Code.RETURN])),
     st.builds(Verdict, st.just(Code.JUMP), names),
@@ -82,9 +84,15 @@ def test_a_set_reads_back_and_keeps_messages_small() -> None:
     assert max(len(chunk.payload) for chunk in chunks) < 2**16
 
 
+def test_a_learnt_set_is_never_cleared() -> None:
+    wished = Set("known", FieldType.MAC, learnt=True)
+    (only,) = codec.add_sets(Table(Family.BRIDGE, "t", (), (wished,)))
+    assert codec.parse_set(only.payload) == ("t", wished)
+
+
 def test_a_set_of_another_sort_is_not_ours() -> None:
     name = nl.text(1, "t") + nl.text(2, "s")
-    assert codec.parse_set(name + nl.u32(4, 9) + nl.u32(5, 6)) is None
+    assert codec.parse_set(name + nl.u32(4, 12) + nl.u32(5, 2)) is None
     assert codec.parse_set(name + nl.u32(3, 4) + nl.u32(4, 7) + nl.u32(5, 4)) is None
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace as replaced
 
 from intertie.drivers.linux import nfnetlink as nl
 from intertie.drivers.linux import nft_codec as codec
@@ -36,9 +37,9 @@ def replace(tables: Sequence[Table]) -> None:
 def _alike(have: Table, want: Table) -> bool:
     """Whether what is there under the same name can be filled anew."""
     hooks = {chain.name: chain.hook for chain in want.chains}
-    types = {each.name: each.type for each in want.sets}
+    types = {each.name: (each.type, each.learnt) for each in want.sets}
     chains = all(hooks.get(c.name, c.hook) == c.hook and not _policy(c) for c in have.chains)
-    return chains and all(types.get(each.name, each.type) is each.type for each in have.sets)
+    return chains and all(types.get(s.name, (s.type, s.learnt)) == (s.type, s.learnt) for s in have.sets)
 
 
 def _policy(chain: Chain) -> bool:
@@ -102,7 +103,7 @@ def _read_family(socket: nl.Socket, family: Family, prefix: str) -> dict[TableKe
         parsed_set = codec.parse_set(body)
         if parsed_set is not None and parsed_set[0] in names:
             table, bare = parsed_set
-            sets[table].append(Set(bare.name, bare.type, _elements(socket, family, table, bare.name)))
+            sets[table].append(_filled(socket, family, table, bare))
     return {(family, n): Table(family, n, tuple(chains[n]), tuple(sets[n])) for n in names}
 
 
@@ -121,10 +122,13 @@ def _read_table(socket: nl.Socket, family: Family, name: str) -> Table | None:
             chains.append(Chain(parsed.name, parsed.rules + tuple(rules[parsed.name]), parsed.hook))
     found = (codec.parse_set(body) for _, body in socket.dump(codec.GETSET, family, where))
     bare = [each[1] for each in found if each is not None]
-    sets = (Set(each.name, each.type, _elements(socket, family, name, each.name)) for each in bare)
+    sets = (_filled(socket, family, name, each) for each in bare)
     return Table(family, name, tuple(chains), tuple(sets))
 
 
-def _elements(socket: nl.Socket, family: Family, table: str, name: str) -> frozenset[bytes]:
-    answers = socket.dump(codec.GETSETELEM, family, codec.elements_of(table, name))
-    return frozenset(element for _, body in answers for element in codec.parse_elements(body))
+def _filled(socket: nl.Socket, family: Family, table: str, bare: Set) -> Set:
+    """The set with its elements, which are no part of a learnt one."""
+    if bare.learnt:
+        return bare
+    answers = socket.dump(codec.GETSETELEM, family, codec.elements_of(table, bare.name))
+    return replaced(bare, elements=frozenset(e for _, body in answers for e in codec.parse_elements(body)))

@@ -11,6 +11,8 @@ from functools import lru_cache
 
 from intertie.drivers.linux import nfnetlink as nl
 from intertie.drivers.linux.nft_model import (
+    LEARNT_MOST,
+    LEARNT_SECONDS,
     LONGEST_COMMENT,
     Base,
     Chain,
@@ -21,6 +23,7 @@ from intertie.drivers.linux.nft_model import (
     FieldType,
     Hook,
     HookPoint,
+    Learn,
     LimitOver,
     Lookup,
     Mask,
@@ -40,6 +43,9 @@ from intertie.drivers.linux.nft_model import (
 NEWTABLE, GETTABLE, DELTABLE, NEWCHAIN, GETCHAIN = 0, 1, 2, 3, 4
 DELCHAIN, NEWRULE, GETRULE, DELRULE = 5, 6, 7, 8
 NEWSET, GETSET, DELSET, NEWSETELEM, GETSETELEM, DELSETELEM = 9, 10, 11, 12, 13, 14
+LEARNT = 0x10 | 0x20
+"""NFT_SET_TIMEOUT, NFT_SET_EVAL: filled by rules."""
+UPDATE = 1
 LIST_ELEMENT = 1
 ELEMENTS_AT_ONCE = 300
 """An attribute's length has 16 bits."""
@@ -126,6 +132,10 @@ def add_sets(table: Table) -> Iterator[nl.Message]:
     for number, each in enumerate(table.sets, 1):
         where = nl.text(1, table.name) + nl.text(2, each.name)
         kind = nl.u32(4, each.type) + nl.u32(5, each.type.size) + nl.u32(10, number)
+        if each.learnt:
+            kind += nl.u32(3, LEARNT) + nl.u64(11, LEARNT_SECONDS * 1000) + nl.nested(9, nl.u32(1, LEARNT_MOST))
+            yield nl.Message(NEWSET, nl.NLM_F_CREATE, table.family, where + kind)
+            continue
         yield nl.Message(NEWSET, nl.NLM_F_CREATE, table.family, where + kind)
         yield nl.Message(DELSETELEM, 0, table.family, where)
         elements = sorted(each.elements)
@@ -139,9 +149,10 @@ def parse_set(body: bytes) -> tuple[str, Set] | None:
     """The table's name and the set without its elements; None for a set such as we never make."""
     found = nl.fields(body)
     kind = nl.number(found[4])
-    if nl.number(found.get(3, b"")) or kind not in set(FieldType):
+    flags = nl.number(found.get(3, b""))
+    if flags not in (0, LEARNT) or kind not in set(FieldType):
         return None
-    return nl.string(found[1]), Set(nl.string(found[2]), FieldType(kind), frozenset())
+    return nl.string(found[1]), Set(nl.string(found[2]), FieldType(kind), learnt=flags == LEARNT)
 
 
 def in_table(table: str) -> bytes:
@@ -176,11 +187,10 @@ def _encode(e: Expression) -> tuple[str, list[bytes]]:
     match e:
         case Meta():
             return "meta", [nl.u32(2, e.key), nl.u32(1, _register(e.register))]
-        case Payload():
+        case Payload() | SetPayload():
             where = [nl.u32(2, e.base), nl.u32(3, e.offset), nl.u32(4, e.length)]
-            return "payload", [nl.u32(1, _register(e.register)), *where]
-        case SetPayload():
-            where = [nl.u32(2, e.base), nl.u32(3, e.offset), nl.u32(4, e.length)]
+            if isinstance(e, Payload):
+                return "payload", [nl.u32(1, _register(e.register)), *where]
             return "payload", [nl.u32(5, _register(e.register)), *where, nl.u32(6, 0), nl.u32(7, 0)]
         case Value():
             return "immediate", [nl.u32(1, _register(e.register)), nl.nested(2, nl.attribute(1, e.value))]
@@ -190,8 +200,17 @@ def _encode(e: Expression) -> tuple[str, list[bytes]]:
             where = [nl.u32(1, _register(e.register)), nl.u32(2, _register(e.register)), nl.u32(3, len(e.mask))]
             zero = nl.nested(5, nl.attribute(1, bytes(len(e.mask))))
             return "bitwise", [*where, nl.nested(4, nl.attribute(1, e.mask)), zero]
+        case _:
+            return _encode_test(e)
+
+
+def _encode_test(e: Lookup | Learn | LimitOver | Verdict | Counter | Unknown) -> tuple[str, list[bytes]]:
+    match e:
         case Lookup():
             return "lookup", [nl.text(1, e.set), nl.u32(2, _register(e.register)), nl.u32(5, int(e.invert))]
+        case Learn():
+            timeout = nl.u64(6, LEARNT_SECONDS * 1000)
+            return "dynset", [nl.text(1, e.set), nl.u32(3, UPDATE), nl.u32(4, _register(e.register)), timeout]
         case LimitOver():
             rate = [nl.u64(1, e.rate), nl.u64(2, 1), nl.u32(3, e.burst)]
             return "limit", [*rate, nl.u32(4, 0), nl.u32(5, 1)]
@@ -233,6 +252,8 @@ def _decode(name: str, f: dict[int, bytes]) -> Expression:
             return Mask(_data(f[4]), _slot(f[1]))
         case "lookup" if 3 not in f:
             return Lookup(nl.string(f[1]), bool(nl.number(f.get(5, b""))), _slot(f[2]))
+        case "dynset" if nl.number(f[3]) == UPDATE and not {5, 7} & set(f):
+            return Learn(nl.string(f[1]), _slot(f[4]))
         case "limit" if nl.number(f[2]) == 1 and nl.number(f[4]) == 0 and nl.number(f[5]) == 1:
             return LimitOver(nl.number(f[1]), nl.number(f[3]))
         case "counter":

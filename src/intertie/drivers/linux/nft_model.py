@@ -15,6 +15,10 @@ LONGEST_COMMENT = 120
 """Octets of a rule's comment: nft(8) reads no more than 128 (the kernel would take twice as many)."""
 
 
+LEARNT_SECONDS = 300
+LEARNT_MOST = 1 << 16
+
+
 class Family(IntEnum):
     INET = 1
     BRIDGE = 7
@@ -120,6 +124,14 @@ class Lookup:
 
 
 @dataclass(frozen=True, slots=True)
+class Learn:
+    """Put the register's value into a learnt set, or keep it there for longer."""
+
+    set: str
+    register: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class LimitOver:
     """Matches what exceeds `rate` packets a second after a burst."""
 
@@ -145,7 +157,9 @@ class Unknown:
     name: str
 
 
-Expression = Meta | Payload | SetPayload | Value | Cmp | Mask | Lookup | LimitOver | Verdict | Counter | Unknown
+Expression = (
+    Meta | Payload | SetPayload | Value | Cmp | Mask | Lookup | Learn | LimitOver | Verdict | Counter | Unknown
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +188,11 @@ class FieldType(IntEnum):
 
     IPV4 = 7
     IPV6 = 8
+    MAC = 9
 
     @property
     def size(self) -> int:
-        return 4 if self is FieldType.IPV4 else 16
+        return {FieldType.IPV4: 4, FieldType.IPV6: 16, FieldType.MAC: 6}[self]
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +202,9 @@ class Set:
 
     name: str
     type: FieldType
-    elements: frozenset[bytes]
+    elements: frozenset[bytes] = frozenset()
+    learnt: bool = False
+    """Filled by `Learn`, forgotten LEARNT_SECONDS after: its elements are no part of it, and survive an edit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ from intertie.drivers.linux.nft_model import (
     FieldType,
     Hook,
     HookPoint,
+    Learn,
     LimitOver,
     Lookup,
     Mask,
@@ -58,7 +59,9 @@ from intertie.model.bodies import Prefix, Range, VpnKind
 from intertie.model.items import Segment
 
 RATE, BURST = 1000, 1000
-"""Broadcast and multicast frames a second, each way."""
+"""Broadcast and multicast frames a second each way, and unicast frames to whom no remote is known to have."""
+KNOWN = "known"
+"""MACs that were heard from remotes: what goes to any other is sent to all of them."""
 INPUT_PRIORITY, BRIDGE_PRIORITY = -200, -300
 """Before the host's own filters, and before bridge netfilter."""
 METADATA = (IPv4Address("169.254.169.254"), IPv6Address("fe80::a9fe:a9fe"))
@@ -207,7 +210,7 @@ def _bridge(segment: Segment) -> Table:
         Chain("output", (_rule(probe, stray, DROP),), Hook(HookPoint.OUTPUT, BRIDGE_PRIORITY)),
         Chain("postrouting", (jump_to,), Hook(HookPoint.POSTROUTING, BRIDGE_PRIORITY)),
     )
-    return Table(Family.BRIDGE, table_name(segment.vni), chains)
+    return Table(Family.BRIDGE, table_name(segment.vni), chains, (Set(KNOWN, FieldType.MAC, learnt=True),))
 
 
 def _from_remote(segment: Segment, mac: bytes) -> Iterator[Rule]:
@@ -221,6 +224,7 @@ def _from_remote(segment: Segment, mac: bytes) -> Iterator[Rule]:
         yield _rule(Counter(), DROP, comment="blocked: a loop was seen")
     yield from _passing()
     yield _rule(Verdict(Code.JUMP, "claims"))
+    yield _rule(Payload(Base.LINK, 6, 6), Learn(KNOWN))
 
 
 def _to_remote(segment: Segment, mac: bytes) -> Iterator[Rule]:
@@ -230,6 +234,9 @@ def _to_remote(segment: Segment, mac: bytes) -> Iterator[Rule]:
     if segment.blocked:
         yield _rule(Counter(), DROP, comment="blocked: a loop was seen")
     yield from _passing()
+    single = (Payload(Base.LINK, 0, 1), Mask(b"\x01"), Cmp(Op.EQ, b"\x00"))
+    unknown = (Payload(Base.LINK, 0, 6), Lookup(KNOWN, invert=True), LimitOver(RATE, BURST))
+    yield _rule(single, unknown, Counter(), DROP, comment="unknown unicast over the rate")
 
 
 def _passing() -> Iterator[Rule]:
