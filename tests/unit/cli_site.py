@@ -217,6 +217,7 @@ def vpn(*members: dict[str, Any], **other: Any) -> dict[str, Any]:
         "require": "all",
         "phase": "ready",
         "reason": "",
+        "hint": "",
         "created_at": "2026-11-22T02:14:03.250000+00:00",
         "prefixes": ["10.20.0.0/24"],
         "members": list(members),
@@ -254,6 +255,8 @@ PEERS = (
         "introduced_by": "",
         "problem": "",
         "fingerprint": "aa:bb",
+        "location": {"lat": 45.764, "lon": 4.836},
+        "transports": [],
     },
     {
         "name": "rennes",
@@ -264,5 +267,7 @@ PEERS = (
         "introduced_by": "lyon",
         "problem": "",
         "fingerprint": "cc:dd",
+        "location": None,
+        "transports": [],
     },
 )
