@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, Text, inspect, text
+from sqlalchemy import Column, Connection, MetaData, Text, inspect, text
 
 from intertie.model.codec import decode
 from intertie.model.records import Cursor, Order, State
@@ -149,8 +149,8 @@ def test_a_migration_alters_the_table_and_sums_its_rows_again(old: Connection) -
         assert not schema.bring_up(old, (add_note,), 2)
     with old.begin():
         assert old.execute(text("SELECT version FROM schema_version")).scalar_one() == 2
-        later = schema.metadata.tables["local"].to_metadata(schema.MetaData())
-        later.append_column(schema.Column("note", Text, nullable=False))
+        later = schema.metadata.tables["local"].to_metadata(MetaData())
+        later.append_column(Column("note", Text, nullable=False))
         assert [row[1:] for row in schema.checked(old, later)] == [
             ("t", "hash", "none"),
             ("ü", "line\nline", "none"),

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -29,7 +30,7 @@ def demo(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def checked(port: int, *arguments: str) -> tuple[int, dict[str, object], str]:
+def checked(port: int, *arguments: str) -> tuple[int, dict[str, Any], str]:
     """A `--check`: exit code, what its last line says, and what it said on stderr."""
     with demo("--check", "--port", str(port), *arguments) as running:
         out, err = running.communicate(timeout=240)

@@ -67,7 +67,7 @@ async def test_a_second_connection_is_used_while_the_first_is_held_open(sites: t
         await nantes.call(lyon, b"third", 0.1)
     assert (None, b"third") not in lyon.heard
     held.let_go.set()
-    assert await asyncio.gather(first, second) == [b"reply to hold 1", b"reply to hold 2"]
+    assert list(await asyncio.gather(first, second)) == [b"reply to hold 1", b"reply to hold 2"]
     assert await nantes.call(lyon, b"after") == b"reply to after"
     assert door(lyon) == 2
 

@@ -141,7 +141,7 @@ async def test_who_does_not_take_the_reply_is_cut(hasty: tuple[Site, Site]) -> N
 
     lyon.handler = much
     wire = await as_nantes(hasty)
-    wire.writer.transport.pause_reading()
+    wire.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport reads as well
     wire.writer.write(post(b"x") * 10)
     async with asyncio.timeout(5):
         while lyon.transport._server._tasks:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
+from pyroute2 import IPRoute
 
 from intertie.drivers.linux.frames import SegmentProbes
 from intertie.model.bodies import VpnKind
@@ -163,13 +165,15 @@ async def back_door(fabric: Fabric) -> None:
         )
 
 
+def take_down(port: str, nl: IPRoute) -> None:
+    nl.link("set", index=nl.link_lookup(ifname=port)[0], state="down")
+
+
 async def cut_hosts(fabric: Fabric) -> None:
     """Hosts' own broadcasts would circulate in the loop for ever."""
     for i in ALL:
-        await fabric.spaces.netlink(
-            fabric.lab.site(i),
-            lambda nl, i=i: nl.link("set", index=nl.link_lookup(ifname=f"p-h{i}a")[0], state="down"),
-        )
+        port = f"p-h{i}a"
+        await fabric.spaces.netlink(fabric.lab.site(i), partial(take_down, port))
 
 
 @pytest.mark.parametrize("checker", ALL)

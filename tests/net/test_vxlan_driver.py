@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -18,7 +19,7 @@ from intertie.drivers.linux.nft_model import Chain, Code, Family, Rule, Verdict
 from intertie.drivers.transport.vxlan_sight import replaces
 from intertie.model.bodies import Endpoint, VpnKind
 from intertie.model.errors import Conflict, NotFound
-from intertie.model.items import Remote, key
+from intertie.model.items import Key, Remote, key
 from tests.net.vxlan_lab import CountedNamespaces, Fabric, Wire, control
 
 pytestmark = pytest.mark.net
@@ -182,7 +183,17 @@ async def test_no_packet_is_lost_by_an_edit(joined: Fabric) -> None:
 @pytest.mark.parametrize("drift", ["master", "down", "fdb", "mtu", "alias", "tables", "rule", "element", "device"])
 async def test_what_is_changed_by_hand_is_seen_and_mended(joined: Fabric, drift: str) -> None:
     site, want = joined.lab.site(1), joined.l2(1, ALL)
-    changes = {"master": {"master": 0}, "down": {"state": "down"}, "mtu": {"mtu": 1400}, "alias": {"ifalias": ""}}
+    changes: dict[str, dict[str, Any]] = {
+        "master": {"master": 0},
+        "down": {"state": "down"},
+        "mtu": {"mtu": 1400},
+        "alias": {"ifalias": ""},
+    }
+        "master": {"master": 0},
+        "down": {"state": "down"},
+        "mtu": {"mtu": 1400},
+        "alias": {"ifalias": ""},
+    }
     if drift in changes:
         await link(joined, 1, "vx65537", **changes[drift])
     elif drift == "device":
@@ -228,7 +239,7 @@ async def test_the_kernel_says_which_segment_changed(joined: Fabric) -> None:
         await link(joined, 1, "vx65537", ifalias="mine")
         await asyncio.wait([first], timeout=0.05)
     assert first.result() == key(joined.l2(1, ALL))
-    await changes.aclose()
+    await cast(AsyncGenerator[Key, None], changes).aclose()
 
 
 async def test_somebody_elses_bridge_stays_as_it_was(fabric: Fabric) -> None:

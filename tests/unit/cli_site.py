@@ -245,7 +245,7 @@ SITE = {
     },
 }
 
-PEERS = (
+PEERS: tuple[dict[str, Any], ...] = (
     {
         "name": "lyon",
         "state": "up",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -183,7 +184,7 @@ def test_the_inviter_is_known_by_the_key_in_the_invitation(trust: Trust, roots: 
 
 def test_contexts_speak_tls_13_only_and_leave_no_key_behind(trust: Trust) -> None:
     for context in (trust.server_context(), trust.client_context(), certificates.join_context()):
-        assert context.minimum_version == certificates.ssl.TLSVersion.TLSv1_3
+        assert context.minimum_version == ssl.TLSVersion.TLSv1_3
     assert trust.server_context().num_tickets == 0
 
 

@@ -55,7 +55,7 @@ def test_a_crash_before_the_end_leaves_no_key(tmp_path: Path, monkeypatch: pytes
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(keys.os, "link", crash)
+        patch.setattr("intertie.federation.keys.os.link", crash)
         with pytest.raises(KeyboardInterrupt):
             create(tmp_path, "nantes")
     with pytest.raises(NotFound):
