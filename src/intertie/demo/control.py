@@ -95,7 +95,8 @@ def send(to: socket.socket, message: Request | Reply, descriptors: Sequence[int]
 
 def receive(source: socket.socket) -> tuple[bytes, list[int]]:
     """One message and the descriptors beside it; b"" at the end."""
-    data, beside, _, _ = source.recvmsg(_LARGEST, socket.CMSG_SPACE(_DESCRIPTORS * array.array("i").itemsize))
+    room = socket.CMSG_SPACE(_DESCRIPTORS * array.array("i").itemsize)
+    data, beside, _, _ = source.recvmsg(_LARGEST, room, socket.MSG_CMSG_CLOEXEC)
     descriptors = array.array("i")
     for level, kind, content in beside:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
