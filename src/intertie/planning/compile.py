@@ -173,11 +173,20 @@ def _hosts(table: Table, networks: Mapping[str, Network]) -> Iterable[Host]:
             interfaces=interfaces(body.addresses, network.prefixes),
             gateways=tuple(
                 g
-                for g in gateways_of(table, network.id, network.prefixes)
+                for g in _last_gateways(table, network.id) or gateways_of(table, network.id, network.prefixes)
                 if any(a.version == g.version for a in body.addresses)
             ),
             mtu=network.mtu,
         )
+
+
+def _last_gateways(table: Table, network: str) -> tuple[Address, ...]:
+    """Of a network that was made for a Vpn which has ended: its hosts keep the gateways that they have."""
+    if table.get(network) is not None or any(True for _ in l2_answers(table, network)):
+        return ()
+    made = (r for r in table.all_of(Kind.VPN) if made_network(table.site, r.id) == network)
+    answers = (table.answer_record(r.id, table.site) for r in made)
+    return next((a.body.gateways for a in answers if a is not None and isinstance(a.body, AnswerBody)), ())
 
 
 def network_ranges(table: Table, network: Network) -> tuple[Range, ...]:
