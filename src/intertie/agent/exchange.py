@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import structlog
@@ -31,6 +32,7 @@ log = structlog.get_logger()
 
 HOLD = 25.0
 """Seconds for which a site that cannot be called asks for a reply to be held."""
+QUICK = 1.0
 LONGEST_BACKOFF = 30.0
 WHISPER = 0.1
 """Seconds for which changes of measured health are gathered before they are told."""
@@ -78,6 +80,8 @@ class Exchange:
     async def _answer(self, caller: str, message: Message) -> bytes:
         await self.hear(message)
         if message.verify:
+            # Who asks has had a word with all; those of whose hosts nothing is known here have not had one with us.
+            await asyncio.gather(*(self._word(s) for s in self.whispers.strangers(message.verify)))
             verified = await self.whispers.verify(message.verify, caller)
             reply = self.compose(caller, message.held)
             return wire.encode(replace(reply, volatile=replace(reply.volatile, verified=verified)))
@@ -86,6 +90,14 @@ class Exchange:
         reply = self.compose(caller, message.held)
         self._said[caller] = max(reply.upto, self._said.get(caller, Cursor()))
         return wire.encode(reply)
+
+    async def _word(self, peer: str) -> None:
+        """A quick call, for the hosts that the peer names. That it is silent will show by itself."""
+        pinned = trust.pins(self.agent.table).get(peer)
+        if pinned is not None and pinned.address:
+            with suppress(IntertieError, TimeoutError):
+                async with asyncio.timeout(QUICK):
+                    await self.speak(peer, pinned)
 
     async def _hold(self, peer: str, message: Message) -> None:
         loop = asyncio.get_running_loop()
@@ -113,6 +125,8 @@ class Exchange:
             await self._take_back(peer, message)
         self.whispers.heard(peer, message.volatile)
         state = agent.peer(peer)
+        if state.boot not in ("", message.boot) or state.recovers:
+            self.whispers.unheard(peer)  # it has forgotten what it was told, or knew not of what that was
         state.last_seen, state.failures, state.problem = agent.now(), 0, ""
         state.heard_at = asyncio.get_running_loop().time()
         state.boot = message.boot

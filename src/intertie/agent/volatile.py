@@ -60,6 +60,11 @@ class Whispers:
             if record is not None and peer in record.header.names:
                 self._hosts[(vpn, peer)] = tuple(hosts)
 
+    def strangers(self, ids: Iterable[str]) -> set[str]:
+        """Other members of these Vpns of whose hosts nothing is known here."""
+        vpns = [v for v in map(self.agent.table.get, ids) if v is not None]
+        return {s for v in vpns for s in v.header.names if s != self.agent.site and (v.id, s) not in self._hosts}
+
     def local_hosts(self, vpn: Record) -> Iterable[tuple[Record, HostBody]]:
         """This site's hosts on the network that it attaches to `vpn`."""
         answer = self.agent.table.answers(vpn.id).get(self.agent.site)
