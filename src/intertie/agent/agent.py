@@ -180,6 +180,7 @@ class Agent:
             self.recovering = False
             self.tell("recovered", "", self.site, "all peers have told what they held")
             log.info("recovered", peers=sorted(self.told_by))
+            self.whisper()  # peers hear of it, and tell what they measured of Vpns that are known here again
         await self.settle()
 
     # ── Writing ────────────────────────────────────────────────────────────────────────────────────────────

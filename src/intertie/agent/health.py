@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from intertie.agent.agent import Agent
 from intertie.agent.ports import LinkProbes, SegmentProbes
 from intertie.model.items import Segment
+from intertie.model.records import Order
 from intertie.model.wire import ToldSight
 from intertie.planning.status import Health as State
 from intertie.planning.status import Sight
@@ -51,8 +52,8 @@ class Health:
         self._links = links
         self._pairs: dict[tuple[str, str], Pair] = {}
         self._told: dict[tuple[str, str, str], Sight] = {}
-        self._tellings: dict[str, dict[tuple[str, str], tuple[State, datetime]]] = {}
-        """peer → (vpn, member) → what it was told of the pair, and when."""
+        self._tellings: dict[str, dict[tuple[str, str], tuple[State, Order, datetime]]] = {}
+        """peer → (vpn, member) → what it was told of the pair, by which version of the Vpn, and when."""
         self._wake = asyncio.Event()
 
     async def watch(self, segments: tuple[Segment, ...]) -> None:
@@ -161,11 +162,13 @@ class Health:
         news = []
         for (vpn, _, site), sight in self._mine().items():
             record = self.agent.table.get(vpn)
-            before = told.get((vpn, site))
-            same = before is not None and before[0] is sight.health and now - before[1] < AGAIN
-            if record is None or peer not in record.header.names or same:
+            if record is None or peer not in record.header.names:
                 continue
-            told[(vpn, site)] = (sight.health, now)
+            # By the version, since who left and came back has forgotten what it was told.
+            health, order, at = told.get((vpn, site), (None, None, now))
+            if (health, order) == (sight.health, record.order) and now - at < AGAIN:
+                continue
+            told[(vpn, site)] = (sight.health, record.order, now)
             age = (now - sight.probed_at).total_seconds() if sight.probed_at else 0.0
             news.append(
                 ToldSight(vpn=vpn, to=site, health=sight.health.value, rtt_ms=sight.rtt_ms, loss=sight.loss, age=age)

@@ -323,6 +323,21 @@ class Rig:
         until(f"host {wish.name}", lambda: self.see.up(self.ns(wish.site, wish.name)))
         return site.hosts[wish.name]
 
+    def remove_host(self, where: str, name: str, project: str = "demo") -> None:
+        """Delete it, and wait until the site has seen that its port is gone: a Vpn may then go too."""
+        site = self[where]
+        network = site.get(f"/v1/hosts/{name}", project=project)["network"]
+
+        def count() -> int:
+            return next(int(n["ports"]) for n in site.items("/v1/networks", project=project) if _is(n))
+
+        def _is(found: Any) -> bool:
+            return bool(found["name"] == network and found["project"] == project)
+
+        before = count()
+        site.delete(f"/v1/hosts/{name}", project=project)
+        until(f"host {name} is gone", lambda: count() < before and f"{where}-{name}" not in self.names(where))
+
     def wait_settled(self, wish: VpnThere, sites: Iterable[str] = (), seconds: float = PATIENCE) -> float:
         """Until the Vpn is ready as all its members (or `sites`) see it; the seconds that took."""
         names = list(sites) or [text.partition(":")[0] for text in wish.attachments]

@@ -91,7 +91,7 @@ def test_when_one_ends_the_other_goes_on(rig: Rig) -> None:
     with rig.see.stream(here, there) as stretched, rig.see.stream(routed, beyond) as across:
         for site, hosts in (("nantes", ("red-a", "red-x")), ("lyon", ("red-b", "red-y"))):
             for host in hosts:
-                rig[site].delete(f"/v1/hosts/{host}", project="red")
+                rig.remove_host(site, host, project="red")
         for name in ("stretch", "route"):
             id = next(v["id"] for v in rig["nantes"].items(f"/v1/vpns?name={name}") if v["project"] == "red")
             assert rig["nantes"].delete(f"/v1/vpns/{id}", project="red", wait=20).status_code == 204

@@ -43,7 +43,7 @@ def test_attached_used_and_left_as_it_was(rig: Rig) -> None:
         assert operators_own(rig) == before
         assert ports(rig, "nantes", BRIDGE) > {PORT}
         crosses(rig, machine)
-        rig["lyon"].delete("/v1/hosts/b")
+        rig.remove_host("lyon", "b")
         assert rig["nantes"].delete("/v1/vpns/stretch", wait=20).status_code == 204
         until("the Vpn's port is gone", lambda: ports(rig, "nantes", BRIDGE) == {PORT})
         assert operators_own(rig) == before

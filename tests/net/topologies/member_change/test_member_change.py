@@ -75,8 +75,7 @@ def taken_away_by_its_agent(rig: Rig) -> None:
 
 def added_again(rig: Rig) -> None:
     here, there = rig.ns("nantes", "a"), rig.address("rennes", "c")
-    rig["lyon"].delete("/v1/hosts/b")
-    until("b is gone", lambda: "lyon-b" not in rig.names("lyon"))
+    rig.remove_host("lyon", "b")
     with rig.see.stream(here, there) as stream:
         change(rig, "nantes:blue", "rennes", "lyon:blue")
         rig.wait_settled(rig.topology.vpns[0])
