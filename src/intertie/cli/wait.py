@@ -111,7 +111,7 @@ def _in_use(held: list[Body]) -> Problem:
     return Problem(
         "in-use",
         ", ".join(f"{site} has {n} port{'' if n == 1 else 's'} in use" for site, n in ports),
-        "it goes when these hosts are gone; not to wait: intertie vpn delete --force",
+        "it goes when these hosts are gone; vpn delete --force does not wait, and ends the Vpn at every site",
         409,
         tuple(site for site, _ in ports),
     )
