@@ -99,17 +99,25 @@ class PeerCalls:
     def __init__(self, transport: TlsTransport, pins: Path) -> None:
         self._transport = transport
         self._pins = pins
+        self._trusted = {body.site: body.root for body in self.kept()}
         self._addresses = {body.site: body.address for body in self.kept()}
 
     async def call(self, peer: ports.PeerAddress, body: bytes, timeout: float) -> bytes:
-        self._addresses[peer.name] = peer.address
         root = _der(peer.root) if peer.root else b""
         address = PeerAddress(name=peer.name, address=peer.address, root=root, join_key=peer.key)
-        return await self._transport.call(address, body, timeout)
+        answer = await self._transport.call(address, body, timeout)
+        if self._addresses.get(peer.name) != peer.address:
+            self._addresses[peer.name] = peer.address
+            self._keep()
+        return answer
 
     def trust(self, pins: Mapping[str, str]) -> None:
         self._transport.trust({name: _der(root) for name, root in pins.items()})
-        known = {n: {"root": root, "address": self._addresses.get(n, "")} for n, root in sorted(pins.items())}
+        self._trusted = dict(sorted(pins.items()))
+        self._keep()
+
+    def _keep(self) -> None:
+        known = {n: {"root": root, "address": self._addresses.get(n, "")} for n, root in self._trusted.items()}
         text = json.dumps(known, indent=1)
         if not self._pins.exists() or self._pins.read_text() != text:
             draft = self._pins.with_suffix(".new")
