@@ -16,10 +16,10 @@ from intertie.demo.state import VARIABLE
 
 @dataclass(frozen=True, slots=True)
 class Traces:
-    """What a demo could leave on the machine: namespaces in use, mounts, processes that are the demo's."""
+    """What a demo could leave on the machine: namespaces in use, mounts where it mounts, its processes."""
 
     namespaces: frozenset[str]
-    mounts: str
+    mounts: tuple[str, ...]
     processes: frozenset[int]
 
 
@@ -47,7 +47,9 @@ def traces(base: Path) -> Traces:
             except OSError:
                 continue
     own = {os.readlink(f"/proc/self/ns/{kind}") for kind in ("net", "mnt", "pid", "user")}
-    return Traces(frozenset(namespaces - own), Path("/proc/self/mounts").read_text(), processes_of(base))
+    mounts = Path("/proc/self/mounts").read_text().splitlines()
+    telling = tuple(line for line in mounts if line.split()[1].startswith(("/run", str(base.parent))))
+    return Traces(frozenset(namespaces - own), telling, processes_of(base))
 
 
 @pytest.fixture
