@@ -62,20 +62,20 @@ def crosses(stage: Stage, source: int, target: int, version: int) -> bool:
     return code == 0
 
 
-def tell(stage: Stage, **what: str) -> None:
+def tell(stage: Stage, request: Request) -> None:
     with Control(stage.control) as control:
-        control.ask(Request(**what))
+        control.ask(request)
 
 
 @pytest.mark.parametrize("version", [4, 6])
 def test_the_backbone_routes_and_a_cut_is_between_two_sites_only(stage: Stage, version: int) -> None:
     assert crosses(stage, 0, 1, version)
-    tell(stage, do="cut", site="lyon", other="nantes")
+    tell(stage, Request(do="cut", site="lyon", other="nantes"))
     assert not crosses(stage, 0, 1, version)
     assert not crosses(stage, 1, 0, version)
     assert crosses(stage, 0, 2, version)
     assert crosses(stage, 1, 2, version)
-    tell(stage, do="heal")
+    tell(stage, Request(do="heal"))
     assert crosses(stage, 0, 1, version)
 
 
@@ -104,7 +104,7 @@ def test_a_killed_agent_stays_dead_until_started_and_its_port_stays_open(stage: 
     get(stage, 1)
     with Control(stage.control) as watching:
         watching.ask(Request(do="watch"))
-        tell(stage, do="kill", site="lyon")
+        tell(stage, Request(do="kill", site="lyon"))
         told = watching.receive()
         assert (told.event, told.site, told.status, told.wanted) == ("exit", "lyon", -signal.SIGKILL, True)
     with Control(stage.control) as control:
@@ -113,11 +113,11 @@ def test_a_killed_agent_stays_dead_until_started_and_its_port_stays_open(stage: 
     port = int(stage.url(stage.sites[1]).rpartition(":")[2])
     with closing(socket.create_connection(("127.0.0.1", port), timeout=5)) as waits:
         waits.sendall(b"GET / HTTP/1.0\r\n\r\n")  # it queues: the socket is the supervisor's too
-        tell(stage, do="start", site="lyon")
+        tell(stage, Request(do="start", site="lyon"))
         waits.settimeout(20)
         assert waits.recv(100).startswith(b"HTTP/1.0 200")
     with pytest.raises(Abort, match="is running"):
-        tell(stage, do="start", site="lyon")
+        tell(stage, Request(do="start", site="lyon"))
 
 
 def test_sites_have_names_of_namespaces_of_their_own(stage: Stage) -> None:
@@ -261,10 +261,12 @@ def test_nonsense_on_the_control_socket_does_no_harm(stage: Stage) -> None:
 
 def hold(port: int) -> subprocess.Popen[str]:
     """Another process that holds a stage; returns once it is up."""
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    holder = subprocess.Popen([sys.executable, str(HOLD), str(port)], text=True, **pipes)  # type: ignore[call-overload]
+    pipe = subprocess.PIPE
+    holder = subprocess.Popen([sys.executable, str(HOLD), str(port)], text=True, stdin=pipe, stdout=pipe, stderr=pipe)
+    assert holder.stdout is not None
+    assert holder.stderr is not None
     assert holder.stdout.readline() == "up\n", holder.stderr.read()
-    return holder  # type: ignore[no-any-return]
+    return holder
 
 
 def test_a_second_start_says_that_one_runs(base: Path, port: int) -> None:
