@@ -23,6 +23,7 @@ from intertie.agent.volatile import Whispers
 from intertie.agent.vpns import Vpns
 from intertie.api import Services, build, end_streams, trusted
 from intertie.drivers.cloud.linux import LinuxCloud
+from intertie.drivers.linux import capabilities
 from intertie.drivers.linux.frames import SegmentProbes
 from intertie.drivers.linux.link_probe import LinkProbes
 from intertie.drivers.linux.netns import Namespaces
@@ -32,6 +33,7 @@ from intertie.federation.peer_transport import TlsTransport
 from intertie.federation.transport import Caller
 from intertie.model.bodies import Address
 from intertie.model.codec import decode
+from intertie.model.errors import Refused
 from intertie.model.items import Inventory
 from intertie.planning.enrol import pin
 from intertie.serving import open_port, operator_socket, own_address, server, user_socket
@@ -127,6 +129,7 @@ async def serve(dir: Path, fd: int | None) -> None:
     agent = services.agent
     await agent.open()
     await _recover_pins(running)
+    await services.rounds.first_look()
     await running.links.open(running.underlay)
 
     async def handle(caller: Caller | None, body: bytes) -> bytes:
@@ -171,6 +174,11 @@ async def _first_end(parts: list[asyncio.Task[None]]) -> set[asyncio.Task[None]]
 
 def run_agent(dir: Path, fd: int | None = None) -> None:
     """Entry of `intertie agent run`."""
+    if missing := capabilities.lacking():
+        raise Refused(
+            f"the agent may not change this machine's network: it lacks {', '.join(missing)}",
+            hint="run it as root, or give it these capabilities (AmbientCapabilities= in a systemd unit)",
+        )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     structlog.configure(
         processors=[

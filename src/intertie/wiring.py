@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import structlog
+
 from intertie.agent import ports
 from intertie.drivers.cloud.linux import LinuxCloud
 from intertie.drivers.linux import icmp
@@ -22,6 +24,8 @@ from intertie.model.bodies import Address, IntroductionBody, TransportFacts
 from intertie.model.codec import encode
 from intertie.model.errors import Refused
 from intertie.model.records import Draft, Order, Record
+
+log = structlog.get_logger()
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
@@ -121,18 +125,26 @@ class PeerCalls:
         text = json.dumps(known, indent=1)
         if not self._pins.exists() or self._pins.read_text() != text:
             draft = self._pins.with_suffix(".new")
-            draft.write_text(text)
+            with draft.open("w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
             os.replace(draft, self._pins)
 
     def kept(self) -> tuple[IntroductionBody, ...]:
-        """Whom the file names: as last trusted, and as last called ("" if never)."""
-        if not self._pins.exists():
+        """Whom the file names: as last trusted, and as last called ("" if never). It is a help for a site that lost
+        its database, so one that cannot be read is no reason not to start."""
+        try:
+            found = json.loads(self._pins.read_text())
+            return tuple(
+                IntroductionBody(site=str(name), root=str(each["root"]), address=str(each["address"]))
+                for name, each in found.items()
+            )
+        except FileNotFoundError:
             return ()
-        found = json.loads(self._pins.read_text())
-        return tuple(
-            IntroductionBody(site=str(name), root=str(each["root"]), address=str(each["address"]))
-            for name, each in found.items()
-        )
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            log.warning("the file of pins cannot be read", file=str(self._pins), why=str(error))
+            return ()
 
 
 class Tried:

@@ -132,6 +132,8 @@ class Agent:
         self.acked: dict[str, Cursor] = {}
         self.local: dict[str, dict[str, str]] = {}
         self.blocked: dict[str, datetime] = {}
+        self.failures: dict[str, str] = {}
+        """Network or host (id) → why the last round could not make it so."""
         self.boot = ports.ids.new()
         self.incarnation = 0
         self.recovering = False

@@ -99,7 +99,7 @@ class Enrolment:
         )
         if wrong or site is None or not agent.ports.keys.verify(site[1].root, site[0]):
             raise Forbidden("this invitation is not valid: unknown, used, or past its time", hint="ask for a new one")
-        if entry["root"] not in ("", site[1].root):
+        if entry["root"] not in ("", site[1].root) or (entry["root"] and sender not in trust.pins(agent.table)):
             raise Forbidden("this invitation was used by another key")
         record, body = site
         incarnation = record.order.incarnation
@@ -154,7 +154,8 @@ class Enrolment:
 
     async def forget(self, name: str) -> None:
         """From now on nothing of this peer is taken, and its connections are cut (rule 17)."""
-        await self.agent.write(lambda s: forgetting(s.table, name))
+        # Its invitation goes with it: a token that was used must not bring a forgotten site back.
+        await self.agent.write(lambda s: forgetting(s.table, name), [LocalEntry(SPACE, name, None)])
         self._transport.trust({n: b.root for n, b in trust.pins(self.agent.table).items()})
 
     async def leave(self) -> None:
@@ -227,7 +228,8 @@ class Enrolment:
     def _pinned(self, name: str, body: IntroductionBody) -> PeerView:
         state = self.agent.peer(name)
         limit = timedelta(seconds=self.agent.settings.heartbeat * 3)
-        word = "pending" if state.last_seen is None else "up"
+        met = name in self.agent.cursors
+        word = "up" if state.last_seen is not None else "silent" if met and state.failures else "pending"
         if state.last_seen is not None and (self.agent.now() - state.last_seen > limit or state.failures > 2):
             word = "silent"
         said = trust.site_body(self.agent.table, name)
@@ -238,7 +240,7 @@ class Enrolment:
             transports=said.transports if said else (),
             address=body.address,
             last_seen=state.last_seen,
-            rtt_ms=state.rtt_ms,
+            rtt_ms=round(state.rtt_ms, 2) if state.rtt_ms is not None else None,
             problem=state.problem,
             fingerprint=self.agent.ports.keys.fingerprint_of(body.root),
         )

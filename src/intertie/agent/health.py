@@ -37,6 +37,8 @@ class Pair:
 
     segment: Segment
     tries: deque[bool] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    crossed: deque[bool] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    """Of the tries that the agent there could answer: what a silent agent misses is no loss of the path."""
     rtt_ms: float | None = None
     last_try: float = 0.0
     last_ok: datetime | None = None
@@ -101,14 +103,14 @@ class Health:
     async def _probe(self, vpn: str, site: str, pair: Pair) -> None:
         rtt = await self._segments.probe(vpn, site, None, TIMEOUT)
         before = self._state(pair)
-        if rtt is not None and pair.last_ok is None:
-            # What was lost while the segment was being built says nothing about the path.
-            pair.tries.clear()
         pair.tries.append(rtt is not None)
         if rtt is not None:
             pair.rtt_ms, pair.last_ok, pair.link_ok = rtt, self.agent.now(), True
+            pair.crossed.append(True)
         else:
             pair.link_ok = await self.link(pair.segment, site) is not None
+            if pair.link_ok and pair.last_ok is not None:
+                pair.crossed.append(False)
         if self._state(pair) is not before:
             self.agent.tell("health", vpn, site, f"{before.value} → {self._state(pair).value}")
             self.agent.whisper()
@@ -148,7 +150,7 @@ class Health:
                 probed = heard if sight.health is State.READY else sight.probed_at
                 found[key] = replace(sight, probed_at=probed)
         for (vpn, site), pair in self._pairs.items():
-            loss = 1 - sum(pair.tries) / len(pair.tries) if pair.tries else None
+            loss = 1 - sum(pair.crossed) / len(pair.crossed) if pair.crossed else None
             found[(vpn, self.agent.site, site)] = Sight(
                 health=self._state(pair), rtt_ms=pair.rtt_ms, loss=loss, probed_at=pair.last_ok, said_at=now
             )

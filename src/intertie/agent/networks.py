@@ -17,6 +17,7 @@ from intertie.planning import ranges
 from intertie.planning.admit import Situation, attachment_of, gateways_of, held_here, overlapping
 from intertie.planning.change import common_mtu
 from intertie.planning.compile import network_ranges, wanted_networks
+from intertie.planning.plausible import usable_prefix
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +79,7 @@ class Networks:
         found = {n.id: n for n in self.agent.inventory.networks}
         for network in wished.values():
             # Wanted, but not there yet: the next round makes it.
-            found.setdefault(network.id, _facts(network))
+            found.setdefault(network.id, _facts(network, self.agent.failures.get(network.id, "")))
         return [n for _, n in sorted(found.items()) if caller.sees(n.project)]
 
     async def create(
@@ -97,13 +98,17 @@ class Networks:
         )
         await self.agent.write(lambda s: [_new_network(s, id, body)])
         await self._until(id, True)
+        if bridge and id in self.agent.failures:
+            why = self.agent.failures[id]
+            await self.agent.write(lambda s: [_withdrawn(s, id)])
+            raise Refused(f"bridge {bridge} cannot be network {name}: {why}", hint="ip link show type bridge")
         return self.get(caller, id)
 
     async def _until(self, id: str, there: bool) -> None:
         """A moment for the round, so that who makes a network finds it attachable, and who deletes one finds it
         gone; it goes on without that too."""
         for _ in range(20):
-            if any(n.id == id for n in self.agent.inventory.networks) is there:
+            if any(n.id == id for n in self.agent.inventory.networks) is there or id in self.agent.failures:
                 return
             await self.agent.news.wait(0.25)
 
@@ -186,7 +191,7 @@ class Networks:
         await self.agent.write(lambda s: [_host_gone(s, id)])
 
 
-def _facts(network: Network) -> NetworkFacts:
+def _facts(network: Network, reason: str) -> NetworkFacts:
     return NetworkFacts(
         id=network.id,
         name=network.name,
@@ -196,7 +201,7 @@ def _facts(network: Network) -> NetworkFacts:
         bridge=network.bridge,
         own=network.own,
         attachable=False,
-        reason="being made",
+        reason=reason or "being made",
     )
 
 
@@ -211,7 +216,7 @@ def _check_prefixes(prefixes: Sequence[Prefix]) -> None:
                 code="prefix-too-small",
                 hint="the smallest that would do is a /31 (IPv4, RFC 3021) or a /126 (IPv6)",
             )
-        if prefix.is_multicast or prefix.is_loopback or prefix.is_link_local:
+        if not usable_prefix(prefix):
             raise Refused(f"{prefix} cannot be a network's prefix: it has another purpose")
     for i, prefix in enumerate(prefixes):
         if pair := overlapping((prefix,), prefixes[:i]):
@@ -219,9 +224,10 @@ def _check_prefixes(prefixes: Sequence[Prefix]) -> None:
 
 
 def _new_network(situation: Situation, id: str, body: NetworkBody) -> Draft:
-    for _, other in situation.table.bodies(Kind.NETWORK, NetworkBody):
-        if body.bridge and other.bridge == body.bridge:
-            raise Conflict(f"bridge {body.bridge} is network {other.name} already", code="in-use")
+    bridges = {n.bridge: n.name for n in situation.inventory.networks}
+    bridges |= {n.bridge: n.name for n in wanted_networks(situation.table).values()}
+    if body.bridge in bridges:
+        raise Conflict(f"bridge {body.bridge} is network {bridges[body.bridge]} already", code="in-use")
     for found in situation.inventory.networks:
         if found.project != body.project:
             continue
@@ -231,6 +237,12 @@ def _new_network(situation: Situation, id: str, body: NetworkBody) -> Draft:
         if (network.name, network.project) == (body.name, body.project):
             raise Conflict(f"there is a network {body.name} already", code="name-taken", hint="intertie network list")
     return Draft(kind=Kind.NETWORK, id=id, body=body)
+
+
+def _withdrawn(situation: Situation, id: str) -> Draft:
+    record = situation.table.get(id)
+    assert record is not None
+    return Draft(kind=Kind.NETWORK, id=id, state=State.WITHDRAWN, body=record.body, base=record.order)
 
 
 def _network_gone(situation: Situation, network: NetworkView) -> Draft:
@@ -246,7 +258,7 @@ def _network_gone(situation: Situation, network: NetworkView) -> Draft:
     ports = next((n.ports for n in situation.inventory.networks if n.id == network.id and n.own), 0)
     if hosts or ports:
         raise Conflict(
-            f"network {network.name} has {max(len(hosts), ports)} ports in use",
+            f"network {network.name} has ports in use ({max(len(hosts), ports)})",
             code="in-use",
             hint=f"delete the hosts first: {', '.join(hosts)}" if hosts else "",
         )

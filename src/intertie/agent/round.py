@@ -76,6 +76,10 @@ class Rounds:
         async for _ in driver.changes():
             self.agent.poke.set()
 
+    async def first_look(self) -> None:
+        """See what is here before anything is heard: without it every judgement would be made from nothing."""
+        self.agent.inventory = await self._look()
+
     async def plan(self) -> Plan:
         """What the next round would do."""
         async with self._lock:
@@ -111,6 +115,7 @@ class Rounds:
         wanted, plan = await self._plan()
         self.orphans = plan.orphans
         failures = [f for c in plan.changes if (f := await self._carry_out(c)) is not None]
+        agent.failures = {k[1]: reason.text for k, reason in failures}
         segments = tuple(i for i in wanted if isinstance(i, Segment))
         failures += [(key(s), _loop(agent.site)) for s in segments if s.blocked]
         await self.health.watch(segments)

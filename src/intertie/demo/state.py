@@ -123,9 +123,18 @@ def _own_directory(base: Path) -> None:
     found = base.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         raise Abort(f"{base} is not a directory of this user", hint=f"or set {VARIABLE}", code=USAGE)
-    base.chmod(0o700)
-    if not (base / "lock").exists() and any(base.iterdir()):
+    if any(base.iterdir()) and not _is_ours(base):
         raise Abort(f"{base} holds something else than a demo", hint=f"set {VARIABLE} to another", code=USAGE)
+    base.chmod(0o700)
+
+
+MADE = {"bin", "control", "init", "lock", "logs", "serving.json", "sites"}
+"""All that a demo ever makes in its directory."""
+
+
+def _is_ours(base: Path) -> bool:
+    """Whether what is in the directory was left there by a demo: its lock, and nothing that a demo does not make."""
+    return (base / "lock").is_file() and {each.name for each in base.iterdir()} <= MADE
 
 
 def _running(lock: int) -> Abort:

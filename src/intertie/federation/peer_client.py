@@ -71,6 +71,8 @@ class PeerClient:
         except (OSError, Gone, TooLarge, h11.RemoteProtocolError) as error:
             raise _silent(peer, _words(error)) from error
         except Forbidden as error:
+            if peer.join_key:
+                raise Forbidden(f"{peer.name} does not let this site in: {error.detail}", hint=error.hint) from error
             raise _silent(peer, error.detail, error.hint) from error
 
     def cut(self, name: str) -> None:

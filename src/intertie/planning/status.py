@@ -156,7 +156,7 @@ def phase_of(
     if vpn.header.state is State.WITHDRAWN and body.refusal is not None:
         return Phase.REFUSED, body.refusal.text
     if vpn.header.state is not State.LIVE:
-        busy = [f"{s} ({a.ports} ports in use)" for s, a in answers.items() if a.word is Word.HELD]
+        busy = [f"{s} (ports in use: {a.ports})" for s, a in answers.items() if a.word is Word.HELD]
         silent = [a.site for a in body.attachments if a.site not in answers and vpn.live]
         return Phase.DELETING, "; ".join([*busy, *(f"{s} has not answered" for s in silent)])
     waiting = [a.site for a in body.attachments if a.site not in answers]
@@ -164,12 +164,14 @@ def phase_of(
     failed = [f"{s}: {a.failed.text}" for s, a in answers.items() if a.failed is not None]
     down = [f"{p.from_}–{p.to} down" for p in pairs if p.health is Health.DOWN]
     unseen = [f"{p.from_}–{p.to}" for p in pairs if p.health is Health.UNKNOWN]
+    lost = any(p.health is Health.UNKNOWN and p.probed_at is not None for p in pairs)
     if refused or failed or down:
         return Phase.DEGRADED, "; ".join([*refused, *failed, *down])
     if waiting:
         return Phase.WAITING, f"no answer yet from {', '.join(waiting)}"
     if unseen:
-        return Phase.WAITING, f"no probe crossed lately between {', '.join(unseen)}"
+        # Probes crossed once and do not now: something that worked is lost, or cannot be seen.
+        return Phase.DEGRADED if lost else Phase.WAITING, f"no probe crossed lately between {', '.join(unseen)}"
     notes = [body.refusal.text] if body.refusal is not None else []
     notes += [
         f"mtu-reduced at {s}: hosts there may send {a.mtu}, {body.mtu} crosses"

@@ -261,6 +261,7 @@ class World:
         await agent.open()
         await self._recover(agent)
         running = self._compose(agent)
+        await running.rounds.first_look()
         self.network.handlers[name] = running.exchange.handle
         running.tasks = [
             asyncio.create_task(running.rounds.run()),
