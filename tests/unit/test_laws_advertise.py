@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -9,13 +10,13 @@ import pytest
 from intertie.model.bodies import Require, Word
 from intertie.model.errors import Conflict
 from intertie.model.items import NetworkFacts, Segment
-from intertie.model.records import State
+from intertie.model.records import Draft, Kind, State
 from intertie.planning import ranges
 from intertie.planning.advertise import advertise, next_version
 from intertie.planning.change import adopted_vpn, changed_vpn, closed_vpn
 from intertie.planning.compile import compile_site
 from intertie.planning.enrol import forgetting
-from tests.unit.paper import Paper, Site, attachment
+from tests.unit.paper import Paper, Site, attachment, sealed
 from tests.unit.test_laws_story import check_all
 
 NAMES = ("nantes", "lyon", "rennes", "brest")
@@ -285,3 +286,22 @@ def test_prefixes_are_settled_once_all_have_agreed() -> None:
     assert [a.prefixes for a in body.attachments] == [(ip_network(f"10.{n}.0.0/24"),) for n in range(3)]
     routes = {r.site: r.prefixes for r in segments(paper["lyon"])[id].remotes}
     assert routes == {"nantes": (ip_network("10.0.0.0/24"),), "rennes": (ip_network("10.2.0.0/24"),)}
+
+
+def test_a_no_of_a_member_that_had_agreed_ends_nothing_for_the_others() -> None:
+    paper, id = l2("lyon", "rennes")
+    standing = paper["lyon"].table.answer_record(id, "lyon")
+    vpn = paper["nantes"].table.get(id)
+    assert standing is not None
+    assert vpn is not None
+    body = replace(standing.body, word=Word.REFUSED, order=vpn.order, digest=vpn.digest)
+    draft = Draft(kind=Kind.ANSWER, id=standing.id, names=standing.header.names, body=body)
+    no = sealed("lyon", draft, replace(standing.order, seq=500))
+    for site in ("nantes", "rennes"):
+        assert paper[site].hear("lyon", no)
+        paper[site].say()
+    now = paper["nantes"].table.get(id)
+    assert now is not None
+    assert now.live
+    assert {a.site for a in now.body.attachments} == {"nantes", "lyon", "rennes"}
+    assert [r.site for r in segments(paper["rennes"])[id].remotes] == ["nantes"]

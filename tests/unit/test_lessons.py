@@ -452,6 +452,18 @@ def test_a_home_cannot_take_away_or_double_what_a_member_holds() -> None:
     assert all(int(x.last) < int(y.first) or int(y.last) < int(x.first) for x in mine for y in theirs)
 
 
+def test_shares_that_overlap_are_not_heard() -> None:
+    paper, id = stretched()
+    shares = paper["nantes"].body(id).shares
+    wide = tuple(
+        replace(s, ranges=(*s.ranges[:-1], replace(s.ranges[-1], first=shares[1].ranges[-1].first)))
+        if s.site == "rennes"
+        else s
+        for s in shares
+    )
+    assert not paper["lyon"].hear("nantes", paper.forge("nantes", vpn_of(paper, id), shares=wide))
+
+
 @pytest.mark.parametrize(
     "endpoint",
     [
