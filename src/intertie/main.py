@@ -76,6 +76,8 @@ def _settings(site: SiteFile, underlay: Address) -> Settings:
 def compose(dir: Path, site: SiteFile) -> Running:
     """Put the parts together. Nothing runs yet."""
     underlay = site.underlay or own_address()
+    if underlay.is_loopback:
+        log.warning("no address that other sites can reach", underlay=str(underlay), hint="set underlay in site.toml")
     key = keys.load(dir)
     clock = SystemClock()
     store = SqliteStore(dir / "intertie.db", site=site.name, decode=decode, marker=dir / "keys" / "marker")
@@ -101,7 +103,7 @@ def compose(dir: Path, site: SiteFile) -> Running:
     services = Services(
         agent=agent,
         vpns=Vpns(agent, exchange, health, whispers),
-        networks=Networks(agent, look),
+        networks=Networks(agent, cloud, look),
         enrolment=enrolment,
         tokens=Tokens(agent),
         rounds=Rounds(agent, cloud, vxlan, health, look),

@@ -231,7 +231,7 @@ async def test_a_joiner_without_certificate_is_heard_once_by_the_right_inviter(t
         nantes.handler = welcome
         read = parse(token.encode())
         assert await lyon.transport.call(read.peer, read.secret, 5.0) == nantes.der
-        with pytest.raises(Unavailable, match="not known here"):
+        with pytest.raises(Forbidden, match="not known here"):
             await lyon.transport.call(read.peer, b"wrong", 5.0)
         lyon.pin(nantes)
         nantes.pin(lyon)

@@ -17,6 +17,7 @@ import structlog
 
 from intertie.agent.ports import Clock, Ids, Keys, Store
 from intertie.model.bodies import AnswerBody, Location
+from intertie.model.errors import Unavailable
 from intertie.model.items import Inventory
 from intertie.model.records import Cursor, Draft, Kind, Order, Record
 from intertie.model.storage import Batch, Committed, LocalEntry, Snapshot
@@ -174,6 +175,15 @@ class Agent:
     def untold(self) -> Collection[str]:
         """While recovering, the peers that may still know of this site's past what it does not."""
         return trust.pins(self.table).keys() - self.told_by if self.recovering else ()
+
+    def needs_its_past(self) -> None:
+        """Unavailable while this site takes its own records back: it might give a number or range away twice."""
+        if self.recovering:
+            waiting = ", ".join(sorted(self.untold()))
+            raise Unavailable(
+                f"{self.site} lost its store and waits for {waiting} to give back what they hold of its records",
+                hint="try again when site list shows them up; forget those that are gone for good",
+            )
 
     async def told(self, peer: str) -> None:
         """A peer has given back all it holds of this site's records."""

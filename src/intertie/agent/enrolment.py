@@ -21,6 +21,7 @@ from intertie.planning import numbers, trust
 from intertie.planning.admit import Situation
 from intertie.planning.change import taken_vnis
 from intertie.planning.enrol import approval, forgetting, pin, site_draft
+from intertie.planning.plausible import flaw
 
 SPACE = "invitation"
 LONGEST = 24 * 3600
@@ -248,8 +249,9 @@ class Enrolment:
 
 def _site_of(records: Iterable[Record], name: str) -> tuple[Record, SiteBody] | None:
     for record in records:
-        if isinstance(record.body, SiteBody) and record.home == name and record.body.name == name:
-            return record, record.body
+        body = record.body
+        if isinstance(body, SiteBody) and record.home == name == body.name and flaw(record.header, body) is None:
+            return record, body
     return None
 
 
@@ -259,11 +261,6 @@ def _founded(situation: Situation) -> list[Draft]:
     if numbers.holding(table, table.site) or trust.pins(table):
         return []
     return [_grant(situation, numbers.founding(table.site))]
-
-
-def founded(situation: Situation) -> list[Draft]:
-    """See `_founded`; for the use case that needs a number first."""
-    return _founded(situation)
 
 
 def _grant(situation: Situation, body: GrantBody) -> Draft:

@@ -189,7 +189,8 @@ class Health:
         now = self.agent.now()
         for t in told:
             record = self.agent.table.get(t.vpn)
-            if record is None or peer not in record.header.names or t.health not in set(State):
+            named = record.header.names if record is not None else ()
+            if peer not in named or t.to not in named or t.health not in set(State):
                 continue
             at = now - timedelta(seconds=max(t.age, 0.0)) if t.health == State.READY or t.age else None
             self._told[(t.vpn, peer, t.to)] = Sight(

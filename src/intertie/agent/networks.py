@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from intertie.agent.access import Caller, Role
 from intertie.agent.agent import Agent
-from intertie.agent.ports import Look
+from intertie.agent.ports import Cloud, Look
 from intertie.model.bodies import Address, HostBody, NetworkBody, Prefix, Range
 from intertie.model.codec import check_name
 from intertie.model.errors import Conflict, NotFound, Refused
@@ -57,8 +57,9 @@ class HostView:
 class Networks:
     """The use cases."""
 
-    def __init__(self, agent: Agent, look: Look) -> None:
+    def __init__(self, agent: Agent, cloud: Cloud, look: Look) -> None:
         self.agent = agent
+        self._cloud = cloud
         self._look = look
 
     # ── Networks ───────────────────────────────────────────────────────────────────────────────────────────
@@ -96,12 +97,9 @@ class Networks:
         body = NetworkBody(
             name=name, project=caller.project, prefixes=tuple(prefixes), mtu=mtu or most, bridge=bridge
         )
-        await self.agent.write(lambda s: [_new_network(s, id, body)])
+        free = await self._cloud.free_bridges() if bridge else ()
+        await self.agent.write(lambda s: [_new_network(s, id, body, free)])
         await self._until(id, True)
-        if bridge and id in self.agent.failures:
-            why = self.agent.failures[id]
-            await self.agent.write(lambda s: [_withdrawn(s, id)])
-            raise Refused(f"bridge {bridge} cannot be network {name}: {why}", hint="ip link show type bridge")
         return self.get(caller, id)
 
     async def _until(self, id: str, there: bool) -> None:
@@ -223,11 +221,16 @@ def _check_prefixes(prefixes: Sequence[Prefix]) -> None:
             raise Refused(f"{pair[0]} overlaps {pair[1]}", code="overlap")
 
 
-def _new_network(situation: Situation, id: str, body: NetworkBody) -> Draft:
+def _new_network(situation: Situation, id: str, body: NetworkBody, free: Collection[str]) -> Draft:
     bridges = {n.bridge: n.name for n in situation.inventory.networks}
     bridges |= {n.bridge: n.name for n in wanted_networks(situation.table).values()}
     if body.bridge in bridges:
         raise Conflict(f"bridge {body.bridge} is network {bridges[body.bridge]} already", code="in-use")
+    if body.bridge and body.bridge not in free:
+        raise Refused(
+            f"{situation.site} has no bridge {body.bridge}",
+            hint=f"one of {', '.join(free)}" if free else "there is none",
+        )
     for found in situation.inventory.networks:
         if found.project != body.project:
             continue
@@ -237,12 +240,6 @@ def _new_network(situation: Situation, id: str, body: NetworkBody) -> Draft:
         if (network.name, network.project) == (body.name, body.project):
             raise Conflict(f"there is a network {body.name} already", code="name-taken", hint="intertie network list")
     return Draft(kind=Kind.NETWORK, id=id, body=body)
-
-
-def _withdrawn(situation: Situation, id: str) -> Draft:
-    record = situation.table.get(id)
-    assert record is not None
-    return Draft(kind=Kind.NETWORK, id=id, state=State.WITHDRAWN, body=record.body, base=record.order)
 
 
 def _network_gone(situation: Situation, network: NetworkView) -> Draft:

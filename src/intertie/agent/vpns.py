@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 
 from intertie.agent.access import Caller, Role
 from intertie.agent.agent import Agent
-from intertie.agent.enrolment import founded
 from intertie.agent.exchange import Exchange
 from intertie.agent.health import Health
 from intertie.agent.volatile import Whispers
@@ -81,7 +80,6 @@ class Vpns:
     async def plan_create(self, caller: Caller, request: VpnRequest) -> PlanView:
         """What `create` would do, or why it would be refused."""
         caller.needs(Role.MEMBER)
-        await self.agent.write(founded)
         situation = self.agent.situation
         draft = change.new_vpn(situation, request, caller.project, self._id(), self.agent.now())
         return plan_view("", change.foreseen(draft.body, None))
@@ -98,8 +96,8 @@ class Vpns:
         return self._view(self._record(id))
 
     async def _make(self, caller: Caller, request: VpnRequest, key: str) -> str:
+        self.agent.needs_its_past()
         id, now = self._id(), self.agent.now()
-        await self.agent.write(founded)
         notes = self._notes(caller, request, key, id) if key else []
         await self.agent.write(lambda s: [change.new_vpn(s, request, caller.project, id, now)], notes)
         return id
@@ -195,6 +193,7 @@ class Vpns:
                 not_after=self.agent.now() + PROPOSAL_LIFE,
             )
             return await self._propose(vpn, body, wait)
+        self.agent.needs_its_past()
         await self.agent.write(
             lambda s: [change.changed_vpn(s, self._unmoved(vpn), name or vpn.body.name, attachments)]
         )

@@ -49,6 +49,10 @@ class _Line:
     busy: set[_Connection] = field(default_factory=set)
 
 
+class _Denied(Forbidden):
+    """The peer proved who it is, and answered no."""
+
+
 class PeerClient:
     def __init__(self, trust: Trust, clock: Clock) -> None:
         self._trust = trust
@@ -70,9 +74,11 @@ class PeerClient:
             raise _silent(peer, error.strerror or f"no reply within {timeout:g} s") from error
         except (OSError, Gone, TooLarge, h11.RemoteProtocolError) as error:
             raise _silent(peer, _words(error)) from error
-        except Forbidden as error:
+        except _Denied as error:
             if peer.join_key:
                 raise Forbidden(f"{peer.name} does not let this site in: {error.detail}", hint=error.hint) from error
+            raise _silent(peer, error.detail, error.hint) from error
+        except Forbidden as error:
             raise _silent(peer, error.detail, error.hint) from error
 
     def cut(self, name: str) -> None:
@@ -185,7 +191,7 @@ async def _exchange(connection: _Connection, body: bytes) -> bytes:
     reply = await stream.body(MAX_BODY)
     if head.status_code != 200:
         words = reply[:500].decode("utf-8", errors="replace")
-        raise Forbidden(f"it answered {head.status_code}: {words}")
+        raise _Denied(f"it answered {head.status_code}: {words}")
     return reply
 
 

@@ -74,6 +74,9 @@ class FakeCloud:
         items: list[Item] = [*networks, *self._system.hosts.values()]
         return tuple(item for item in items if keys is None or key(item) in keys)
 
+    async def free_bridges(self) -> tuple[str, ...]:
+        return tuple(sorted(name for name, bridge in self._system.bridges.items() if bridge.network is None))
+
     async def inventory(self) -> tuple[NetworkFacts, ...]:
         await self._system.hindrance("inventory", None)
         return tuple(self._facts(name, bridge) for name, bridge in self._system.bridges.items() if bridge.network)

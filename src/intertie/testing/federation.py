@@ -298,7 +298,7 @@ class World:
             rounds=Rounds(agent, cloud, transport, health, look),
             health=health,
             vpns=Vpns(agent, exchange, health, whispers),
-            networks=Networks(agent, look),
+            networks=Networks(agent, cloud, look),
             enrolment=enrolment,
             tokens=Tokens(agent),
             tasks=[],

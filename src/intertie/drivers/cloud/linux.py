@@ -64,6 +64,12 @@ class LinuxCloud:
         items += await self._hosts(links, keys)
         return [item for item in items if keys is None or key(item) in keys]
 
+    async def free_bridges(self) -> tuple[str, ...]:
+        """Bridges of this machine that are no network yet, and could be one."""
+        links = await self._spaces.run(None, _read_links)
+        taken = {bridge.name for _, bridge in bridges(self._site, links).values()}
+        return tuple(sorted(link.name for link in links if link.kind == "bridge" and link.name not in taken))
+
     async def inventory(self) -> tuple[NetworkFacts, ...]:
         """The networks that can be attached, with the addresses and ports seen on them."""
         links, held, neighbours, forwarding = await self._spaces.run(None, _read_surroundings)
