@@ -189,11 +189,6 @@ async def test_what_is_changed_by_hand_is_seen_and_mended(joined: Fabric, drift:
         "mtu": {"mtu": 1400},
         "alias": {"ifalias": ""},
     }
-        "master": {"master": 0},
-        "down": {"state": "down"},
-        "mtu": {"mtu": 1400},
-        "alias": {"ifalias": ""},
-    }
     if drift in changes:
         await link(joined, 1, "vx65537", **changes[drift])
     elif drift == "device":
