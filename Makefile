@@ -27,7 +27,7 @@ check: venv
 	@.venv/bin/python tools/run_tests.py check unit
 
 bench:
-	@echo 'make bench: there is no benchmark yet' >&2; exit 2
+	@.venv/bin/python bench/peer_call.py $(ARGS)
 
 soak:
 	@echo 'make soak: there is no long run yet' >&2; exit 2

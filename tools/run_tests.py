@@ -32,6 +32,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(".venv/bin")
+SPREAD = ("unit",)
+"""Lanes whose tests share nothing and run on all cores at once."""
 LANES = ("check", "unit", "federation", "contract", "net", "demo")
 TWICE = ("net", "demo")
 ORDINARY = 65534
@@ -122,7 +124,8 @@ class Place:
             if self.uid is not None:
                 os.chown(scratch, self.uid, self.uid)
             report = Path(scratch) / "report.xml"
-            code = self.run(BIN / "python", "-m", "pytest", f"tests/{lane}", f"--junitxml={report}")
+            spread = ("-n", "auto") if lane in SPREAD else ()
+            code = self.run(BIN / "python", "-m", "pytest", f"tests/{lane}", f"--junitxml={report}", *spread)
             return judge(name, code, read_counts(report))
 
 
