@@ -229,10 +229,12 @@ class Enrolment:
     def _pinned(self, name: str, body: IntroductionBody) -> PeerView:
         state = self.agent.peer(name)
         limit = timedelta(seconds=self.agent.settings.heartbeat * 3)
-        met = name in self.agent.cursors
-        word = "up" if state.last_seen is not None else "silent" if met and state.failures else "pending"
-        if state.last_seen is not None and (self.agent.now() - state.last_seen > limit or state.failures > 2):
-            word = "silent"
+        if state.last_seen is None:
+            # Since this agent began; a peer that was read before is no newcomer.
+            word = "silent" if name in self.agent.cursors and state.failures else "pending"
+        else:
+            quiet = self.agent.now() - state.last_seen > limit or state.failures > 2
+            word = "silent" if quiet else "up"
         said = trust.site_body(self.agent.table, name)
         return PeerView(
             name=name,
