@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import ConfigDict, Field, StringConstraints
 
 from intertie.agent.vpn_views import VerifiedPair
-from intertie.model.bodies import Address, Attachment, Gateway, Prefix, Require, VpnKind
+from intertie.model.bodies import Address, Attachment, Prefix, Require, VpnKind
 from intertie.model.errors import Refused
 from intertie.planning.change import VpnRequest
 from intertie.planning.status import PairView
@@ -73,7 +73,6 @@ class VpnWish:
     attachments: Attachments
     transport: Text | None = None
     require: Require = Require.ALL
-    gateway: Gateway = Gateway.PER_SITE
 
     def request(self) -> VpnRequest:
         return VpnRequest(
@@ -82,7 +81,6 @@ class VpnWish:
             attachments=tuple(a.attachment() for a in self.attachments),
             transport=self.transport or "",
             require=self.require,
-            gateway=self.gateway,
         )
 
 

@@ -148,6 +148,7 @@ class VpnBody:
     attachments: tuple[Attachment, ...]
     require: Require = Require.ALL
     gateway: Gateway = Gateway.PER_SITE
+    """Only per-site is made yet; no user can ask for the other."""
     network: str = ""
     """L2: the name that a member gives to the network it makes."""
     prefixes: tuple[Prefix, ...] = ()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from intertie.model.bodies import Attachment, Gateway, Prefix, Require, Share, TransportFacts, VpnBody, VpnKind
+from intertie.model.bodies import Attachment, Prefix, Require, Share, TransportFacts, VpnBody, VpnKind
 from intertie.model.codec import check_name
 from intertie.model.errors import Conflict, NotFound, Refused
 from intertie.model.items import NetworkFacts
@@ -33,7 +33,6 @@ class VpnRequest:
     attachments: tuple[Attachment, ...]
     transport: str = ""
     require: Require = Require.ALL
-    gateway: Gateway = Gateway.PER_SITE
 
 
 def check_members(situation: Situation, attachments: Sequence[Attachment]) -> None:
@@ -128,7 +127,6 @@ def new_vpn(situation: Situation, request: VpnRequest, project: str, id: str, no
         mtu=min(mtu, network.mtu) if l2 else mtu,
         attachments=tuple(_attachment(situation, a, request.kind, project) for a in request.attachments),
         require=request.require,
-        gateway=request.gateway,
         network=network.name if l2 else "",
         prefixes=prefixes,
         shares=ranges.cut(prefixes, sites, occupied(situation.table, network)) if l2 else (),
