@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address
@@ -98,6 +98,9 @@ class PeerServer:
                     await asyncio.sleep(0.5)
                 continue
             guest = Guest(source_of(address[0]), sock.close)
+            if not self.door.opens(guest.source, loop.time()):
+                sock.close()
+                continue
             task = loop.create_task(self._receive(sock, guest, handler))
             # At first there is no transport to abort: ending the task ends the handshake.
             guest.abort = partial(_cancel, task)
@@ -118,9 +121,9 @@ class PeerServer:
             watch(sock)
             stream, shown = await self._shake_hands(sock)
             guest.abort = stream.abort
-            conversation = _Conversation(stream, self._limits, handler)
+            conversation = _Conversation(stream, self.door, handler)
             if shown is None:
-                await conversation.with_stranger()
+                await conversation.with_stranger(guest)
             else:
                 identity = self._trust.identify(shown)
                 self.door.recognise(guest, identity.caller.name)
@@ -164,17 +167,19 @@ class _No(Exception):
 class _Conversation:
     """Requests and replies on one connection."""
 
-    def __init__(self, stream: HttpStream, limits: Limits, handler: Handler) -> None:
+    def __init__(self, stream: HttpStream, door: Door, handler: Handler) -> None:
         self._stream = stream
-        self._limits = limits
+        self._door = door
+        self._limits = door.limits
         self._handler = handler
 
-    async def with_stranger(self) -> None:
+    async def with_stranger(self, guest: Guest) -> None:
         """Nobody vouches for it: one request, to join."""
         try:
             async with asyncio.timeout(self._limits.join):
-                body = await self._read(self._limits.join_body)
-            await self._answer(None, body)
+                body = await self._read(self._limits.join_body, partial(_welcome, self._door, guest))
+            if await self._answer(None, body):
+                self._door.joined(guest)
         except _No as no:
             await self._refuse(no)
         await self._stream.finish(self._limits.reply)
@@ -192,21 +197,27 @@ class _Conversation:
         """One request and its reply; whether another may follow."""
         async with asyncio.timeout(self._limits.idle):
             await self._stream.wait()
+        loop, name = asyncio.get_running_loop(), identity.caller.name
+        # Not read meanwhile, what it sends fills its own buffers and nobody else's time.
+        await asyncio.sleep(self._door.turn(name, loop.time()))
         body = await self._read(MAX_BODY)
+        self._door.called(name, len(body), loop.time())
         # Asked at every call: it may have been forgotten since, or its certificate have run out.
         if not trust.holds(identity):
             raise Gone
         await self._answer(identity.caller, body)
         return self._stream.reusable
 
-    async def _read(self, largest: int) -> bytes:
-        """The body of the next request. Raises _No, or Gone."""
+    async def _read(self, largest: int, first: Callable[[], None] | None = None) -> bytes:
+        """The body of the next request; `first` may refuse it by its head alone. Raises _No, or Gone."""
         try:
             async with asyncio.timeout(self._limits.head):
                 head = await self._stream.event()
             if not isinstance(head, h11.Request):
                 raise Gone
             _check(head, largest)
+            if first is not None:
+                first()
             async with asyncio.timeout(self._limits.body):
                 return await self._stream.body(largest)
         except TooLarge as error:
@@ -214,19 +225,20 @@ class _Conversation:
         except h11.RemoteProtocolError as error:
             raise _No(error.error_status_hint, "not HTTP/1.1 as it should be") from error
 
-    async def _answer(self, caller: Caller | None, body: bytes) -> None:
-        """Have the handler answer, and send what it says."""
+    async def _answer(self, caller: Caller | None, body: bytes) -> bool:
+        """Have the handler answer, and send what it says; whether that was more than a refusal."""
         try:
             reply = await self._handler(caller, body)
         except IntertieError as error:
             await self._send(_STATUS.get(type(error), 422), f"{error.code}: {error.detail}".encode())
-            return
+            return False
         except OSError as error:
             # Not the connection's: must not pass for a client that went away.
             raise RuntimeError("the handler of peer calls failed") from error
         if len(reply) > MAX_BODY:
             raise ValueError(f"a reply of {len(reply)} octets is too large")
         await self._send(200, reply)
+        return True
 
     async def _refuse(self, no: _No) -> None:
         """Say no, and give the client a moment to stop talking and hear it."""
@@ -240,6 +252,11 @@ class _Conversation:
         head = h11.Response(status_code=status, headers=[("content-length", str(len(body))), *more])
         async with asyncio.timeout(self._limits.reply):
             await self._stream.send(head, body)
+
+
+def _welcome(door: Door, guest: Guest) -> None:
+    if not door.may_join(guest, asyncio.get_running_loop().time()):
+        raise _No(429, "too many joins came to nothing: try again later")
 
 
 def _check(head: h11.Request, largest: int) -> None:
