@@ -23,7 +23,7 @@ T = TypeVar("T")
 K = TypeVar("K")
 
 EVERY = 0.010
-"""Seconds between the echoes of a stream."""
+"""Seconds between the echoes of a stream, unless it says otherwise."""
 LATE = 3.0
 """Seconds after which an echo of a stream counts as lost: far beyond any delay of a busy machine."""
 
@@ -58,7 +58,7 @@ class Network:
 
 @dataclass(slots=True)
 class Stream:
-    """Echoes every 10 ms from one namespace to one address, each of which is accounted for.
+    """Echoes every `every` seconds from one namespace to one address, each of which is accounted for.
 
     A context: on leaving it, the last echoes are waited for. `lost` lists what became of those without a reply.
     """
@@ -66,6 +66,7 @@ class Stream:
     hosts: Hosts
     source: Network
     target: str
+    every: float = EVERY
     sent: int = 0
     lost: list[Echo] = field(default_factory=list)
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -93,7 +94,7 @@ class Stream:
                 task = loop.create_task(self._echo(pinger))
                 echoes.add(task)
                 task.add_done_callback(echoes.discard)
-                due = max(due + EVERY, loop.time())
+                due = max(due + self.every, loop.time())
                 await asyncio.sleep(due - loop.time())
             await asyncio.gather(*echoes)
 
@@ -104,7 +105,7 @@ class Stream:
 
     def go_on(self, seconds: float = 1.0) -> None:
         """Let it run for that long: what has just been done may show a little later."""
-        self.hosts.begin(self._sent(self.sent + round(seconds / EVERY))).result(seconds * 10 + 10)
+        self.hosts.begin(self._sent(self.sent + round(seconds / self.every))).result(seconds * 10 + 10)
 
     async def _sent(self, number: int) -> None:
         async with self._sending:
@@ -172,8 +173,8 @@ class Hosts:
         found = zip(pairs, self.begin(every()).result(60), strict=True)
         return {key: echo for key, echo in found if echo.outcome is not Outcome.REPLY}
 
-    def stream(self, source: Network, target: str) -> Stream:
-        return Stream(self, source, target)
+    def stream(self, source: Network, target: str, every: float = EVERY) -> Stream:
+        return Stream(self, source, target, every)
 
     def up(self, host: Network) -> bool:
         """Whether the host's namespace is there with an address on its interface."""

@@ -29,12 +29,15 @@ __all__ = ["PATIENCE", "Rig", "Site", "index", "until"]
 class Rig:
     """The running topology. `see` looks out of hosts; `sites` holds every site by name."""
 
+    introductions = "accept"
+
     def __init__(self, topology: Topology, directory: Path) -> None:
         self.topology = topology
         self.sites: dict[str, Site] = {}
         self.see = Hosts()
         self._directory = directory
         self._lab: Lab | None = None
+        self._backbone = -1
 
     def __getitem__(self, site: str) -> Site:
         return self.sites[site]
@@ -66,6 +69,7 @@ class Rig:
         ]
         with _in_fresh_network():
             self._lab = lab.build(chosen)
+            self._backbone = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         for place in chosen:
             self._settle(place, self._lab.spaces[place.name])
         for bridge in self.topology.bridges:
@@ -78,7 +82,7 @@ class Rig:
     def _settle(self, place: DemoSite, space: Space) -> None:
         directory = self._directory / place.name
         underlay = place.underlay.ip if self.topology.underlay == 4 else place.underlay6.ip
-        init_site(place.name, directory, (place.lat, place.lon), str(underlay), "accept")
+        init_site(place.name, directory, (place.lat, place.lon), str(underlay), self.introductions)
         site = Site(place=place, space=space, directory=directory, underlay=str(underlay))
         self.sites[place.name] = site
         site.drop_anchor()
@@ -153,6 +157,11 @@ class Rig:
         """The site's own namespace: bridges, segments, underlay."""
         return Network(f"/proc/{self[site].anchor}/ns/net")
 
+    @property
+    def backbone(self) -> Network:
+        """The namespace that routes between sites."""
+        return Network(f"/proc/self/fd/{self._backbone}")
+
     def ns(self, site: str, host: str) -> Network:
         """A host's namespace."""
         return Network(f"/proc/{self[site].anchor}/root/run/netns/{site}-{host}")
@@ -204,6 +213,7 @@ class Rig:
         self.see.close()
         if self._lab is not None:
             self._lab.netlink.close()
+            os.close(self._backbone)
 
 
 def index(nl: IPRoute, device: str) -> int:

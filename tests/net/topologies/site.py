@@ -47,6 +47,8 @@ class Site:
     underlay: str
     pid: int = 0
     anchor: int = 0
+    program: tuple[str, ...] = ("-m", "intertie")
+    """What Python runs as the agent."""
     machines: dict[str, int] = field(default_factory=dict)
     hosts: dict[str, dict[str, Any]] = field(default_factory=dict)
     _client: httpx.Client | None = None
@@ -90,7 +92,7 @@ class Site:
         """The agent's process; `wait_ready` sees when it answers."""
         assert not self.pid
         (self.directory / "api.sock").unlink(missing_ok=True)
-        self.pid = self._spawn((sys.executable, "-m", "intertie", "agent", "run", "--dir", str(self.directory)))
+        self.pid = self._spawn((sys.executable, *self.program, "agent", "run", "--dir", str(self.directory)))
 
     def wait_ready(self) -> None:
         until(f"the agent of {self.name} is ready", self._ready)
