@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import signal
 import sys
 from dataclasses import dataclass
@@ -81,7 +82,8 @@ def compose(dir: Path, site: SiteFile) -> Running:
     key = keys.load(dir)
     clock = SystemClock()
     store = SqliteStore(dir / "intertie.db", site=site.name, decode=decode, marker=dir / "keys" / "marker")
-    agent = Agent(_settings(site, underlay), Ports(store=store, keys=SiteKeys(key), clock=clock, ids=Ulids()))
+    ports = Ports(store=store, keys=SiteKeys(key), clock=clock, ids=Ulids(), chance=random.Random(), log=log)
+    agent = Agent(_settings(site, underlay), ports)
     transport = TlsTransport(key, clock.now, [open_port(underlay, PEER_PORT, "peers")])
     calls = PeerCalls(transport, dir / "keys" / "pins.json")
     namespaces = Namespaces()

@@ -13,9 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-import structlog
-
-from intertie.agent.ports import Clock, Ids, Keys, Store
+from intertie.agent.ports import Chance, Clock, Ids, Keys, Log, Store
 from intertie.model.bodies import AnswerBody, Location
 from intertie.model.errors import Unavailable
 from intertie.model.items import Inventory
@@ -30,7 +28,6 @@ from intertie.planning.status import Sights
 from intertie.planning.table import Table
 
 Decide = Callable[[Situation], Iterable[Draft]]
-log = structlog.get_logger()
 
 START = Cursor()
 SETTLE = 8
@@ -54,6 +51,8 @@ class Settings:
     round_every: float = 5.0
     probe_window: float = 6.0
     """Seconds for which a probe that crossed makes a pair `ready`."""
+    probe_every: float = 1.0
+    """Seconds between probes of a pair that has settled."""
     probe_budget: float = 50.0
     """Segment probes a second, at most, whatever the number of Vpns."""
 
@@ -89,12 +88,14 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """What the agent needs of the world to keep records."""
+    """What the agent needs of the world to keep records, and to say what it does."""
 
     store: Store
     keys: Keys
     clock: Clock
     ids: Ids
+    chance: Chance
+    log: Log
 
 
 @dataclass(slots=True)
@@ -191,7 +192,7 @@ class Agent:
         if self.recovering and not self.untold():
             self.recovering = False
             self.tell("recovered", "", self.site, "all peers have told what they held")
-            log.info("recovered", peers=sorted(self.told_by))
+            self.ports.log.info("recovered", peers=sorted(self.told_by))
             self.whisper()  # peers hear of it, and tell what they measured of Vpns that are known here again
         await self.settle()
 
@@ -277,7 +278,7 @@ class Agent:
             vpn = self.table.get(body.vpn) if isinstance(body, AnswerBody) else None
             if vpn is not None and vpn.order == body.order and vpn.digest != body.digest:
                 self.tell("equivocation", vpn.id, vpn.home, f"{record.home} was shown another version of it")
-                log.warning("equivocation", vpn=vpn.id, home=vpn.home, seen_by=record.home)
+                self.ports.log.warning("equivocation", vpn=vpn.id, home=vpn.home, seen_by=record.home)
 
     def _seal(self, draft: Draft, order: Order) -> Record:
         return self.ports.keys.seal(self.site, draft, order)

@@ -8,12 +8,9 @@ answers durable, and sends them back. A site that cannot be called asks its peer
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-
-import structlog
 
 from intertie.agent.agent import Agent
 from intertie.agent.enrolment import Enrolment
@@ -27,8 +24,6 @@ from intertie.model.records import Cursor, Record
 from intertie.model.wire import MAX_BATCH, MAX_PAGE, Message
 from intertie.planning import trust
 from intertie.planning.hearing import acceptable, concerning, returned_to
-
-log = structlog.get_logger()
 
 HOLD = 25.0
 """Seconds for which a site that cannot be called asks for a reply to be held."""
@@ -154,7 +149,7 @@ class Exchange:
 
     def _complain(self, peer: str, faults: Iterable[str]) -> None:
         for fault in faults:
-            log.warning("record not taken", peer=peer, why=fault)
+            self.agent.ports.log.warning("record not taken", peer=peer, why=fault)
             self.agent.tell("rejected", "", peer, fault)
 
     # ── Saying ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -270,19 +265,21 @@ class Exchange:
     async def _back_off(self, peer: str, error: IntertieError) -> None:
         state = self.agent.peer(peer)
         if state.failures == 0:
-            log.warning("peer does not answer", peer=peer, why=error.detail)
+            self.agent.ports.log.warning("peer does not answer", peer=peer, why=error.detail)
             self.agent.tell("peer", peer, peer, f"no answer: {error.detail}")
             self.agent.news.ring()
         state.failures += 1
         state.problem = error.detail
         # Jitter, so that a returning site is not met by all its peers at once (invariant I18).
-        await asyncio.sleep(min(0.5 * 2 ** min(state.failures - 1, 6), LONGEST_BACKOFF) * random.uniform(0.5, 1.0))
+        await asyncio.sleep(
+            min(0.5 * 2 ** min(state.failures - 1, 6), LONGEST_BACKOFF) * self.agent.ports.chance.uniform(0.5, 1.0)
+        )
 
     async def _until_beat(self, peer: str) -> None:
         """Returns when it is this site's turn to be heard: the beat, or a change of health worth telling."""
         agent = self.agent
         loop = asyncio.get_running_loop()
-        until = loop.time() + agent.settings.heartbeat * random.uniform(0.8, 1.0)
+        until = loop.time() + agent.settings.heartbeat * self.agent.ports.chance.uniform(0.8, 1.0)
         while True:
             if self._whispered.get(peer, 0) != agent.whispers:
                 # A moment, so that a change of many pairs goes in one call.

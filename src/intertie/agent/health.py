@@ -25,7 +25,6 @@ from intertie.planning.status import Sight
 TIMEOUT = 1.0
 EAGER = 0.15
 """Seconds between probes of a pair that has not been ready yet: a new Vpn is shown ready as soon as it is."""
-CALM = 1.0
 HISTORY = 20
 AGAIN = timedelta(seconds=30)
 """After this, a pair is told again though its health is the same: its RTT and loss moved, and words get lost."""
@@ -98,7 +97,8 @@ class Health:
             await asyncio.gather(*running, return_exceptions=True)
 
     def _due(self, pair: Pair) -> float:
-        return pair.last_try + (CALM if pair.last_ok is not None or len(pair.tries) == HISTORY else EAGER)
+        settled = pair.last_ok is not None or len(pair.tries) == HISTORY
+        return pair.last_try + (self.agent.settings.probe_every if settled else EAGER)
 
     async def _probe(self, vpn: str, site: str, pair: Pair) -> None:
         rtt = await self._segments.probe(vpn, site, None, TIMEOUT)
@@ -121,6 +121,13 @@ class Health:
             if remote.site == site and remote.endpoints:
                 return await self._links.probe(remote.endpoints[0].address, TIMEOUT)
         return None
+
+    def seen_by_others(self, vpn: str, site: str) -> bool:
+        """Whether another member's probes cross to `site` now: then an agent runs there, whatever is heard here."""
+        return any(
+            id == vpn and to == site and by != self.agent.site and sight.health is State.READY
+            for (id, by, to), sight in self.sights().items()
+        )
 
     async def segment_probe(self, vpn: str, site: str, size: int | None) -> float | None:
         """One probe now, of `size` octets of tenant packet."""

@@ -145,6 +145,22 @@ class Clock(Protocol):
         ...
 
 
+class Chance(Protocol):
+    """Jitter, so that sites which saw the same thing do not all speak at once."""
+
+    def uniform(self, a: float, b: float) -> float: ...
+
+
+class Log(Protocol):
+    """One line a change or a fault: a short event, and its facts by name."""
+
+    def info(self, event: str, **facts: object) -> None: ...
+    def warning(self, event: str, **facts: object) -> None: ...
+    def exception(self, event: str, **facts: object) -> None:
+        """With the traceback of what is being handled."""
+        ...
+
+
 class Ids(Protocol):
     def new(self) -> str:
         """A ULID: sortable by time, unique."""

@@ -12,8 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-import structlog
-
 from intertie.agent.agent import Agent
 from intertie.agent.health import Health
 from intertie.agent.ports import Cloud, Look, Transport
@@ -25,8 +23,6 @@ from intertie.planning.admit import AGREED, Situation
 from intertie.planning.compile import compile_site, may_go, retained
 from intertie.planning.diff import Change, Plan, diff
 from intertie.planning.enrol import site_draft
-
-log = structlog.get_logger()
 
 AUDIT = 60.0
 """Seconds after which everything is decided again, whether or not something is known to have touched it."""
@@ -101,10 +97,10 @@ class Rounds:
                 self.rounds += 1  # at its end: who waits for readiness finds everything looked at
                 return report
             except IntertieError as error:
-                log.warning("round failed", why=error.detail)
+                self.agent.ports.log.warning("round failed", why=error.detail)
             except Exception:
                 # The last resort of the loop: one bad object must never stop the others (CVE-2015-3221).
-                log.exception("round failed")
+                self.agent.ports.log.exception("round failed")
             return Report(plan=Plan())
 
     async def _round(self) -> Report:
@@ -148,10 +144,10 @@ class Rounds:
                 await driver.ensure(change.item)
         except (IntertieError, OSError) as error:
             detail = error.detail if isinstance(error, IntertieError) else str(error)
-            log.warning("change failed", change=change.text, why=detail)
+            self.agent.ports.log.warning("change failed", change=change.text, why=detail)
             self.agent.tell("failed", key(change.item)[1], self.agent.site, f"{change.text}: {detail}")
             return key(change.item), Reason(code="failed", text=detail)
-        log.info("change", change=change.text)
+        self.agent.ports.log.info("change", change=change.text)
         self.agent.tell("change", key(change.item)[1], self.agent.site, change.text)
         return None
 

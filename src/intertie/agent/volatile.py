@@ -156,7 +156,7 @@ class Whispers:
             return "host", ""
         if await self.health.link(segment, other) is not None:
             return "segment", f"the link to {other} answers, its segment does not: intertie vpn plan, at both sites"
-        if self.agent.peer(other).failures:
+        if self.agent.peer(other).failures and not self.health.seen_by_others(segment.vpn, other):
             # Probes are answered by agents: without one there, nothing can be told of the packets of tenants.
             return "agent", f"the agent of {other} answers nothing: does it run? if so, check the path to it"
         return "link", f"{other} does not answer on the underlay either: check the path from {segment.local.address}"

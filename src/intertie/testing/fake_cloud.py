@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from intertie.model.bodies import Address
 from intertie.model.errors import Refused
-from intertie.model.items import Host, Item, ItemKind, Key, Network, NetworkFacts, key
+from intertie.model.items import Host, Item, Key, Network, NetworkFacts, key
 
 Hindrance = Callable[[str, Key | None], Awaitable[None]]
 """Called before each (verb, key), to wait or to raise. Verbs: observe, inventory, ensure, remove."""
@@ -33,6 +33,14 @@ async def _unhindered(verb: str, k: Key | None) -> None:
     return None
 
 
+Watch = Callable[[Item | None, Item | None], None]
+"""Called after each change that a driver made: (before, after)."""
+
+
+def _unwatched(before: Item | None, after: Item | None) -> None:
+    return None
+
+
 @dataclass(slots=True)
 class FakeSystem:
     """The world. Everything in it may be changed by a test, which then calls `tell` if the system would."""
@@ -41,6 +49,7 @@ class FakeSystem:
     hosts: dict[str, Host] = field(default_factory=dict)
     writes: int = 0
     hindrance: Hindrance = _unhindered
+    watch: Watch = _unwatched
     listeners: list[asyncio.Queue[Key]] = field(default_factory=list)
 
     def tell(self, k: Key) -> None:
@@ -54,9 +63,12 @@ class FakeSystem:
         if network is not None:
             self.tell(key(network))
 
-    def wrote(self, k: Key) -> None:
+    def wrote(self, before: Item | None, after: Item | None) -> None:
         self.writes += 1
-        self.tell(k)
+        self.watch(before, after)
+        item = before or after
+        assert item is not None
+        self.tell(key(item))
 
     def hosts_on(self, bridge: str) -> list[Host]:
         return [host for host in self.hosts.values() if host.bridge == bridge]
@@ -106,8 +118,9 @@ class FakeCloud:
             case Network():
                 self._remove_network(item)
             case Host():
-                if self._system.hosts.pop(item.id, None) is not None:
-                    self._system.wrote(key(item))
+                gone = self._system.hosts.pop(item.id, None)
+                if gone is not None:
+                    self._system.wrote(gone, None)
             case _:
                 raise TypeError(f"a cloud holds networks and hosts, not {item!r}")
 
@@ -118,15 +131,16 @@ class FakeCloud:
         if bridge is None:
             bridge = self._system.bridges[item.bridge] = FakeBridge(own=True)
         if bridge.network != item:
-            bridge.network = item
-            self._system.wrote(key(item))
+            before, bridge.network = bridge.network, item
+            self._system.wrote(before, item)
 
     def _ensure_host(self, item: Host) -> None:
         if item.bridge not in self._system.bridges:
             raise Refused(f"host {item.name}: there is no bridge {item.bridge}", code="unknown-network")
-        if self._system.hosts.get(item.id) != item:
+        before = self._system.hosts.get(item.id)
+        if before != item:
             self._system.hosts[item.id] = item
-            self._system.wrote(key(item))
+            self._system.wrote(before, item)
 
     def _remove_network(self, item: Network) -> None:
         bridge = self._system.bridges.get(item.bridge)
@@ -136,11 +150,12 @@ class FakeCloud:
         ports += sorted(bridge.foreign) if bridge.own else []
         if ports:
             raise Refused(f"network {item.name} has ports: {', '.join(ports)}", code="in-use")
+        gone = bridge.network
         if bridge.own:
             del self._system.bridges[item.bridge]
         else:
             bridge.network = None
-        self._system.wrote((ItemKind.NETWORK, item.id))
+        self._system.wrote(gone, None)
 
     def _facts(self, name: str, bridge: FakeBridge) -> NetworkFacts:
         network = bridge.network

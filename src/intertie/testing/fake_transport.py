@@ -25,6 +25,14 @@ async def _unhindered(site: str, verb: str, k: Key | None) -> None:
     return None
 
 
+Watch = Callable[[str, Segment | None, Segment | None], None]
+"""Called after each change that a driver made: (site, before, after)."""
+
+
+def _unwatched(site: str, before: Segment | None, after: Segment | None) -> None:
+    return None
+
+
 @dataclass(slots=True)
 class FakeUnderlay:
     """The world. Everything in it may be changed by a test; `tell` if the system would."""
@@ -33,13 +41,18 @@ class FakeUnderlay:
     """Per site, what its data plane holds."""
     hosts: dict[tuple[str, str], set[Address]] = field(default_factory=dict)
     """(site, bridge) → the addresses of the hosts on it."""
-    cuts: set[frozenset[str]] = field(default_factory=set)
+    cuts: set[tuple[str, str]] = field(default_factory=set)
+    """(from, to)"""
     writes: int = 0
     hindrance: Hindrance = _unhindered
+    watch: Watch = _unwatched
     listeners: dict[str, list[asyncio.Queue[Key]]] = field(default_factory=dict)
 
-    def cut(self, a: str, b: str) -> None:
-        self.cuts.add(frozenset((a, b)))
+    def cut(self, a: str, b: str, back: bool = True) -> None:
+        """Nothing crosses from `a` to `b`, nor `back`."""
+        self.cuts.add((a, b))
+        if back:
+            self.cuts.add((b, a))
 
     def heal(self) -> None:
         self.cuts.clear()
@@ -48,9 +61,12 @@ class FakeUnderlay:
         for listener in self.listeners.get(site, []):
             listener.put_nowait(k)
 
-    def wrote(self, site: str, k: Key) -> None:
+    def wrote(self, site: str, before: Segment | None, after: Segment | None) -> None:
         self.writes += 1
-        self.tell(site, k)
+        self.watch(site, before, after)
+        segment = before or after
+        assert segment is not None
+        self.tell(site, key(segment))
 
     def damage(self, site: str, k: Key, flaw: str = "broken by hand") -> None:
         """Somebody breaks a segment: it is still there, says what is wrong, and forwards nothing."""
@@ -87,7 +103,7 @@ class FakeUnderlay:
             return
         places = {(e.address, e.port) for e in remote.endpoints}
         for there, held in self.segments.items():
-            if there == site or frozenset((site, there)) in self.cuts:
+            if there == site or (site, there) in self.cuts:
                 continue
             for far in held.values():
                 at = (far.local.address, far.local.port)
@@ -143,15 +159,17 @@ class FakeTransport:
         for k, other in self._held.items():
             if k != key(segment) and other.vni == segment.vni:
                 raise Conflict(f"VNI {segment.vni} is used on this machine by Vpn {other.vpn}")
-        if self._held.get(key(segment)) != segment:
+        before = self._held.get(key(segment))
+        if before != segment:
             self._held[key(segment)] = segment
-            self._underlay.wrote(self._site, key(segment))
+            self._underlay.wrote(self._site, before, segment)
 
     async def remove(self, item: Item) -> None:
         segment = _segment(item)
         await self._underlay.hindrance(self._site, "remove", key(segment))
-        if self._held.pop(key(segment), None) is not None:
-            self._underlay.wrote(self._site, key(segment))
+        gone = self._held.pop(key(segment), None)
+        if gone is not None:
+            self._underlay.wrote(self._site, gone, None)
 
 
 def _segment(item: Item) -> Segment:
