@@ -1,7 +1,8 @@
-"""What every test folder shares: private namespaces for tests/net, what to do about a missing program, profiles.
+"""What every test folder shares: private namespaces for tests/net and tests/fire, what to do about a missing program,
+profiles.
 
-Namespaces. A run that reaches into tests/net starts itself again inside private network, mount and process
-namespaces, with an empty /run: as root plainly, as an ordinary user inside a user namespace where it is root.
+Namespaces. A run that reaches into tests/net or tests/fire starts itself again inside private network, mount and
+process namespaces, with an empty /run: as root plainly, as an ordinary user inside a user namespace where it is root.
 So nothing of the machine can be touched, and nothing outlives the run, whatever it started.
 
 Skips. `@pytest.mark.requires("ping", "tcpdump")` names programs that a test uses as independent checkers. An
@@ -24,7 +25,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 TESTS = Path(__file__).resolve().parent
-NET = TESTS / "net"
+NET = (TESTS / "net", TESTS / "fire")
 INSIDE = "INTERTIE_TESTS_INSIDE"
 STRICT = "INTERTIE_TESTS_STRICT"
 EMPTY_RUN = 'mount -t tmpfs none /run && mkdir -p /run/netns && exec "$@"'
@@ -56,7 +57,7 @@ def why_not(command: list[str]) -> str:
 def reaches_net(config: pytest.Config) -> bool:
     for argument in config.args:
         path = (config.invocation_params.dir / argument.split("::")[0]).resolve()
-        if path.is_relative_to(NET) or NET.is_relative_to(path):
+        if any(path.is_relative_to(folder) or folder.is_relative_to(path) for folder in NET):
             return True
     return False
 
@@ -98,10 +99,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """A test in tests/net is marked `net`, one in tests/demo `demo`, and so on."""
+    """A test in tests/net or tests/fire is marked `net`, one in tests/demo `demo`."""
     folder = item.path.relative_to(TESTS).parts[0]
-    if folder in ("net", "demo"):
-        item.add_marker(folder)
+    if folder in ("net", "fire", "demo"):
+        item.add_marker("net" if folder == "fire" else folder)
 
 
 def lacks(reason: str) -> None:

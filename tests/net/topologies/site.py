@@ -49,6 +49,8 @@ class Site:
     anchor: int = 0
     program: tuple[str, ...] = ("-m", "intertie")
     """What Python runs as the agent."""
+    seconds: float = SECONDS
+    """For an answer of the API."""
     machines: dict[str, int] = field(default_factory=dict)
     hosts: dict[str, dict[str, Any]] = field(default_factory=dict)
     _client: httpx.Client | None = None
@@ -139,7 +141,7 @@ class Site:
     def client(self) -> httpx.Client:
         if self._client is None:
             transport = httpx.HTTPTransport(uds=str(self.directory / "api.sock"))
-            self._client = httpx.Client(base_url="http://agent", transport=transport, timeout=SECONDS)
+            self._client = httpx.Client(base_url="http://agent", transport=transport, timeout=self.seconds)
         return self._client
 
     def hang_up(self) -> None:
