@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
-from collections.abc import Iterator
 from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 
-import uvicorn
+from starlette.types import ASGIApp
 
+from intertie.api import server as api_server
+from intertie.api.server import Server
 from intertie.federation.peer_server import listen
 from intertie.model.bodies import Address
 from intertie.model.errors import Conflict, Refused
@@ -27,28 +27,11 @@ def own_address() -> Address:
             return IPv4Address("127.0.0.1")
 
 
-class Server(uvicorn.Server):
-    """Two of them run in one agent: signals are the agent's."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-def server(app: object, site: SiteFile | None = None) -> Server:
+def server(app: ASGIApp, site: SiteFile | None = None) -> Server:
     """With `site`, over TLS if its settings say so; without, in clear (the site's own socket)."""
-    return Server(
-        uvicorn.Config(
-            app,  # type: ignore[arg-type]
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            server_header=False,
-            ssl_certfile=(site.tls_certificate or None) if site else None,
-            ssl_keyfile=(site.tls_key or None) if site else None,
-            timeout_graceful_shutdown=3,
-        )
-    )
+    if site is None:
+        return api_server.server(app)
+    return api_server.server(app, certificate=site.tls_certificate, key=site.tls_key)
 
 
 def open_port(address: Address, port: int, what: str) -> socket.socket:

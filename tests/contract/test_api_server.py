@@ -8,30 +8,20 @@ import json
 import os
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import httpx
 import pytest
-import uvicorn
 from fastapi import FastAPI
-from starlette.types import ASGIApp
 
 from intertie.api import end_streams, trusted
 from intertie.api.gate import MAX_BODY
+from intertie.api.server import LIMITS, Server, server
+from intertie.federation.peer_door import Limits
 from intertie.testing.federation import World
 from tests.unit.api_lab import api_of
-
-
-class Server(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-def server_of(app: ASGIApp) -> Server:
-    return Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", server_header=False))
 
 
 @dataclass
@@ -46,13 +36,13 @@ class Wire:
     async def stop(self) -> None:
         """As `main` does."""
         end_streams(self.app)
-        for server in self.servers:
-            server.should_exit = True
+        for each in self.servers:
+            each.should_exit = True
         await asyncio.wait_for(asyncio.gather(*self.tasks), 5)
 
 
 @asynccontextmanager
-async def served() -> AsyncIterator[Wire]:
+async def served(limits: Limits = LIMITS, pem: str = "") -> AsyncIterator[Wire]:
     world = World(delay=0.0)
     app = api_of(await world.site("nantes")).app
     tcp = socket.create_server(("127.0.0.1", 0))
@@ -62,7 +52,7 @@ async def served() -> AsyncIterator[Wire]:
         unix = socket.socket(socket.AF_UNIX)
         unix.bind(path)
         unix.listen()
-        servers = [server_of(app), server_of(trusted(app))]
+        servers = [server(app, certificate=pem, key=pem, limits=limits), server(trusted(app), limits=limits)]
         tasks = [asyncio.create_task(s.serve([sock])) for s, sock in zip(servers, (tcp, unix), strict=True)]
         async with (
             httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as over_tcp,

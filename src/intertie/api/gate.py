@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import time
@@ -12,13 +13,18 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from intertie.api import problems
+from intertie.federation.rates import Meter, Rate
 from intertie.model.codec import loads
 from intertie.model.errors import IntertieError, Refused
 
 log = structlog.get_logger()
 
 MAX_BODY = 1024 * 1024
+BODY_SECONDS = 30.0
+"""For all of a body to come."""
 UNDER_WAY = 100
+REQUESTS = Rate(2000, per_second=200.0)
+"""Of one token."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _QUIET = frozenset({"/livez", "/readyz", "/metrics"})
 """Asked for by machines every few seconds: not worth a line."""
@@ -80,20 +86,23 @@ def _tell(scope: Scope, status: int, ms: float) -> None:
 
 
 class Crowd:
-    """ASGI: at most `UNDER_WAY` requests of one token at a time, held ones and streams included: nobody can take
-    the agent's time from the others by asking it to wait."""
+    """ASGI: at most `UNDER_WAY` requests of one token at a time, held ones and streams included, and REQUESTS one
+    after the other: nobody can take the agent's time from the others. The operator takes time from nobody else."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
         self._under_way: Counter[str] = Counter()
+        self._requests = Meter(REQUESTS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         caller = scope.get("state", {}).get("caller")
         if caller is None:
             await self.app(scope, receive, send)
             return
-        if self._under_way[caller.token] >= UNDER_WAY:
-            error = Refused(f"{UNDER_WAY} requests are under way already", code="rate", hint="wait for one to end")
+        busy = self._under_way[caller.token] >= UNDER_WAY
+        if busy or (caller.token and not self._requests.take(caller.token, asyncio.get_running_loop().time())):
+            words = f"{UNDER_WAY} requests are under way already" if busy else "too many requests"
+            error = Refused(words, code="rate", hint="wait for one to end" if busy else "more slowly")
             await problems.refusal(error, {"Retry-After": "1"})(scope, receive, send)
             return
         self._under_way[caller.token] += 1
@@ -129,6 +138,18 @@ async def _read(headers: Headers, receive: Receive) -> bytes | None:
     length = headers.get("content-length", "0")
     if length.isdigit() and int(length) > MAX_BODY:
         raise _too_large()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            body = await _whole(receive)
+    except TimeoutError:
+        raise Refused(f"the body did not come within {BODY_SECONDS:g} s", code="too-slow") from None
+    if body:
+        _check_type(headers.get("content-type", ""))
+        loads(body, MAX_BODY)
+    return body
+
+
+async def _whole(receive: Receive) -> bytes | None:
     body = bytearray()
     while True:
         message = await receive()
@@ -138,11 +159,7 @@ async def _read(headers: Headers, receive: Receive) -> bytes | None:
         if len(body) > MAX_BODY:
             raise _too_large()
         if not message.get("more_body"):
-            break
-    if body:
-        _check_type(headers.get("content-type", ""))
-        loads(bytes(body), MAX_BODY)
-    return bytes(body)
+            return bytes(body)
 
 
 def _too_large() -> Refused:

@@ -30,6 +30,7 @@ CODES: Mapping[str, Meaning] = {
     "forbidden": Meaning(403, "Not allowed"),
     "not-found": Meaning(404, "No such thing, or not your project's"),
     "method-not-allowed": Meaning(405, "This cannot be done to it"),
+    "too-slow": Meaning(408, "It took too long to come"),
     "overlap": Meaning(409, "Prefixes overlap"),
     "name-taken": Meaning(409, "The name is taken"),
     "in-use": Meaning(409, "In use"),

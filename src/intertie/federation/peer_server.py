@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address
+from typing import Any
 
 import h11
 import structlog
@@ -59,6 +60,19 @@ def listen(host: IPv4Address | IPv6Address | None, port: int) -> socket.socket:
     return sock
 
 
+async def arrivals(listening: socket.socket) -> AsyncIterator[tuple[socket.socket, Any]]:
+    """Every connection that comes, and its address: for ever, also when the machine is short of something."""
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            yield await loop.sock_accept(listening)
+        except OSError as error:
+            if error.errno in _OUT_OF:
+                # The next connection is still waiting, so without a pause this would spin.
+                log.warning("not accepted", error=str(error))
+                await asyncio.sleep(0.5)
+
+
 class PeerServer:
     def __init__(self, trust: Trust, limits: Limits) -> None:
         self.door = Door(limits)
@@ -88,15 +102,7 @@ class PeerServer:
 
     async def _accept(self, listening: socket.socket, handler: Handler) -> None:
         loop = asyncio.get_running_loop()
-        while True:
-            try:
-                sock, address = await loop.sock_accept(listening)
-            except OSError as error:
-                if error.errno in _OUT_OF:
-                    # The next connection is still waiting, so without a pause this would spin.
-                    log.warning("peers-not-accepted", error=str(error))
-                    await asyncio.sleep(0.5)
-                continue
+        async for sock, address in arrivals(listening):
             guest = Guest(source_of(address[0]), sock.close)
             if not self.door.opens(guest.source, loop.time()):
                 sock.close()
