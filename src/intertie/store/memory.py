@@ -8,6 +8,7 @@ be damaged, be lost, or be put back from a copy.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeVar
@@ -110,6 +111,10 @@ class Disk:
         """An operator restores an older copy."""
         self.lose_power()
         self._forced = None if backup._forced is None else backup._forced.copy()
+
+    def records(self) -> Mapping[str, Record]:
+        """The records that are forced, by id."""
+        return {} if self._forced is None else self._forced.records
 
     def read(self) -> _Tables | None:
         """A working copy of what is forced; None: never formatted, or lost."""

@@ -63,6 +63,13 @@ class FakeSystem:
         if network is not None:
             self.tell(key(network))
 
+    def vacate(self, bridge: str, port: str) -> None:
+        """Somebody else's port goes."""
+        self.bridges[bridge].foreign.discard(port)
+        network = self.bridges[bridge].network
+        if network is not None:
+            self.tell(key(network))
+
     def wrote(self, before: Item | None, after: Item | None) -> None:
         self.writes += 1
         self.watch(before, after)

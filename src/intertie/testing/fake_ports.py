@@ -44,14 +44,20 @@ class FakeKeys:
     def seal(self, site: str, draft: Draft, order: Order) -> Record:
         header = draft.header(site, order)
         raw = encode(header, draft.body)
-        return Record(header, draft.body, raw, self._sign(site, raw))
+        return Record(header, draft.body, raw, self.sign(raw))
 
-    def _sign(self, site: str, raw: bytes) -> bytes:
-        return hmac.digest(self._secrets[site], raw, "sha256")
+    def sign(self, raw: bytes) -> bytes:
+        return hmac.digest(self._secrets[self.site], raw, "sha256")
+
+    def verify_own(self, record: Record) -> bool:
+        """Whether this site signed it."""
+        return self.verify(self.root, record)
 
     def verify(self, root: str, record: Record) -> bool:
         owner = b64decode(root).decode()
-        return owner in self._secrets and hmac.compare_digest(self._sign(owner, record.raw), record.signature)
+        return owner in self._secrets and hmac.compare_digest(
+            hmac.digest(self._secrets[owner], record.raw, "sha256"), record.signature
+        )
 
     def fingerprint_of(self, root: str) -> str:
         return sha256(root.encode()).hexdigest()

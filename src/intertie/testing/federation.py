@@ -114,6 +114,8 @@ class World:
         """How far each site's wall clock is from right."""
         self.armed: dict[str, Armed] = {}
         self.wrote: Callable[[str, Committed], None] = _nobody_looks
+        self.made: Callable[[str], None] = _nobody_asks
+        """Told of a site that was just made."""
         self.died: Callable[[str], None] = _nobody_asks
         """Told of a site whose agent died at a crash point."""
         self._settings = settings
@@ -129,14 +131,19 @@ class World:
         self.disks[name] = Disk()
         self.days[name] = Day()
         self.skews[name] = timedelta()
+        self.made(name)
         return await self.start(name)
 
     async def start(self, name: str) -> Site:
         """Start a site's agent on the disk, cloud and data plane that it has; returns after its first round."""
-        process = Process(name)
-        site = await process.spawn(self._boot(name, process))
+        site = await self.boot(name)
         await self.until(lambda: site.rounds.rounds > 0 or site.process.dead)
         return site
+
+    async def boot(self, name: str) -> Site:
+        """Start a site's agent; returns when it answers calls. StorageError if its disk does not let it."""
+        process = Process(name)
+        return await process.spawn(self._boot(name, process))
 
     async def _boot(self, name: str, process: Process) -> Site:
         site = self._compose(name, process)
@@ -252,6 +259,12 @@ class World:
         for other in self.settings:
             if other != name:
                 self.cut(name, other)
+
+    def mend(self, a: str, b: str) -> None:
+        """Both directions between two sites carry again."""
+        for pair in ((a, b), (b, a)):
+            self.network.cuts.discard(pair)
+            self.underlay.cuts.discard(pair)
 
     def heal(self) -> None:
         """Everything crosses again, in fair weather."""

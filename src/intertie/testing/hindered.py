@@ -33,6 +33,10 @@ class Day:
     slow: float = 0.0
     """Seconds that each call takes."""
 
+    def clear(self) -> None:
+        """All is well again."""
+        self.failing, self.done, self.partial, self.slow = 0, False, 0, 0.0
+
 
 class Hindered:
     """Common to both kinds of driver."""

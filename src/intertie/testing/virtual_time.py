@@ -30,6 +30,9 @@ class Process:
         self.paused = False
         self.context: Context = copy_context()
         self.context.run(_PROCESS.set, self)
+        self.at_death: list[Callable[[], object]] = []
+        self.failed: list[BaseException] = []
+        """What its tasks ended with; asyncio would say so much later, or never."""
         self._held: list[Due] = []
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -43,6 +46,9 @@ class Process:
         """Nothing of it runs from here on."""
         self.dead = True
         self._held.clear()
+        for call in self.at_death:
+            call()
+        self.at_death.clear()
 
     def pause(self) -> None:
         self.paused = True
@@ -61,7 +67,12 @@ class Process:
 
     def _keep(self, task: asyncio.Task[Any]) -> None:
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard, context=_NOBODY)
+        task.add_done_callback(self._done, context=_NOBODY)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.failed.append(error)
 
     def bury(self) -> None:
         """After a run: take what is left of a dead process apart, so that nothing of it is found by accident."""

@@ -1,0 +1,175 @@
+"""Lies that a peer with real keys can tell. What it says is well-formed as far as the lie allows.
+
+A liar's own records may be spoiled by this, as they would be: whoever takes its word does so at the liar's risk. What
+belongs to others must not change (invariant I16).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from intertie.agent.ports import PeerAddress
+from intertie.model import wire
+from intertie.model.bodies import AnswerBody, VpnBody
+from intertie.model.codec import encode
+from intertie.model.errors import IntertieError
+from intertie.model.records import Cursor, Header, Kind, Record
+from intertie.model.wire import Message, ToldSight, Volatile
+from intertie.testing.fake_ports import FakeKeys
+from intertie.testing.federation import World
+
+FAR = 1 << 40
+TIMEOUT = 15.0
+
+
+def lie(world: World, liar: str, other: str, sort: str) -> bool:
+    """`liar` tells `other` a lie of this sort; False if it knows nothing that it could twist."""
+    chance = random.Random(f"{world.seed}/lie/{liar}/{other}/{world.network.calls}")
+    said = LIES[sort](_Liar(world, liar, other, chance))
+    if said is None:
+        return False
+    asyncio.get_running_loop().create_task(_tell(world, liar, other, said))
+    return True
+
+
+async def _tell(world: World, liar: str, other: str, body: bytes) -> None:
+    with suppress(IntertieError):
+        await world.network.call(liar, PeerAddress(name=other, address="", root="known"), body, TIMEOUT)
+
+
+class _Liar:
+    """What a liar has to work with: all that its site knows, and its keys."""
+
+    def __init__(self, world: World, site: str, other: str, chance: random.Random) -> None:
+        self.world = world
+        self.agent = world.running[site].agent
+        self.keys = FakeKeys(site, world.secrets)
+        self.site = site
+        self.other = other
+        self.chance = chance
+
+    def records(self, kind: Kind, own: bool) -> list[Record]:
+        """Records that the victim should have, of the liar's own or of others; by id."""
+        found = [r for r in self.agent.table.all_of(kind) if (r.home == self.site) is own and r.concerns(self.other)]
+        return sorted(found, key=lambda r: r.id)
+
+    def pick(self, records: list[Record]) -> Record | None:
+        return self.chance.choice(records) if records else None
+
+    def twisted(self, header: Header, body: Any) -> Record:
+        """A record that nobody but the liar would have written, signed with the liar's key."""
+        raw = encode(header, body)
+        return Record(header, body, raw, self.keys.sign(raw))
+
+    def message(self, *records: Record, upto: Cursor | None = None, volatile: Volatile = wire.NOTHING) -> bytes:
+        agent = self.agent
+        return wire.encode(
+            Message(
+                sender=self.site,
+                incarnation=agent.incarnation,
+                boot=agent.boot,
+                held=agent.cursors.get(self.other, Cursor()),
+                since=Cursor(),
+                upto=upto or agent.acked.get(self.other, Cursor()),
+                records=records,
+                volatile=volatile,
+            )
+        )
+
+    def later(self, record: Record) -> Header:
+        order = replace(record.order, seq=record.order.seq + 1000)
+        return replace(record.header, order=order)
+
+
+def _foreign_record(liar: _Liar) -> bytes | None:
+    record = liar.pick([r for r in liar.records(Kind.VPN, own=False) if isinstance(r.body, VpnBody)])
+    if record is None:
+        return None
+    body = replace(record.body, attachments=tuple(replace(a, leaving=True) for a in record.body.attachments))
+    return liar.message(liar.twisted(liar.later(record), body))
+
+
+def _forged(liar: _Liar) -> bytes | None:
+    record = liar.pick(liar.records(Kind.VPN, own=False) + liar.records(Kind.ANSWER, own=False))
+    if record is None:
+        return None
+    raw = encode(liar.later(record), record.body)
+    return liar.message(replace(record, header=liar.later(record), raw=raw, signature=bytes(32)))
+
+
+def _equivocate(liar: _Liar) -> bytes | None:
+    record = liar.pick([r for r in liar.records(Kind.VPN, own=True) if r.live])
+    if record is None:
+        return None
+    return liar.message(liar.twisted(record.header, replace(record.body, name=f"{record.body.name}-x")))
+
+
+def _foreign_prefix(liar: _Liar) -> bytes | None:
+    """It answers with a prefix of another member, as if that were attached to it."""
+    own = [r for r in liar.records(Kind.ANSWER, own=True) if isinstance(r.body, AnswerBody)]
+    record = liar.pick(own)
+    others = [r for r in liar.records(Kind.ANSWER, own=False) if r.body.prefixes]
+    taken = liar.pick(others)
+    if record is None or taken is None:
+        return None
+    return liar.message(liar.twisted(liar.later(record), replace(record.body, prefixes=taken.body.prefixes)))
+
+
+def _replay(liar: _Liar) -> bytes | None:
+    kept = list(liar.world.network.link(liar.site, liar.other).requests)
+    return liar.chance.choice(kept) if kept else None
+
+
+def _rollback(liar: _Liar) -> bytes | None:
+    """An own record as it never was: an order from its past, another body."""
+    record = liar.pick([r for r in liar.records(Kind.VPN, own=True) if r.order.seq > 1])
+    if record is None:
+        return None
+    header = replace(record.header, order=replace(record.order, seq=record.order.seq - 1))
+    return liar.message(liar.twisted(header, replace(record.body, name=f"{record.body.name}-old")))
+
+
+def _huge_cursor(liar: _Liar) -> bytes | None:
+    return liar.message(upto=Cursor(FAR, FAR))
+
+
+def _sights(liar: _Liar) -> bytes | None:
+    """Everything is ready, also between others."""
+    told = []
+    for vpn in liar.records(Kind.VPN, own=True) + liar.records(Kind.VPN, own=False):
+        told += [ToldSight(vpn=vpn.id, to=site, health="ready") for site in vpn.header.names]
+    return liar.message(volatile=Volatile(sights=tuple(told))) if told else None
+
+
+def _nonsense(liar: _Liar) -> bytes | None:
+    honest = bytearray(liar.message())
+    for _ in range(liar.chance.randint(1, 20)):
+        honest[liar.chance.randrange(len(honest))] = liar.chance.randrange(256)
+    return bytes(honest)
+
+
+def _impersonate_home(liar: _Liar) -> bytes | None:
+    """An Answer in the name of another site."""
+    record = liar.pick(liar.records(Kind.ANSWER, own=False))
+    if record is None:
+        return None
+    return liar.message(liar.twisted(liar.later(record), replace(record.body, prefixes=(), endpoints=())))
+
+
+LIES: dict[str, Callable[[_Liar], bytes | None]] = {
+    "foreign-record": _foreign_record,
+    "forged": _forged,
+    "equivocate": _equivocate,
+    "foreign-prefix": _foreign_prefix,
+    "replay": _replay,
+    "rollback": _rollback,
+    "huge-cursor": _huge_cursor,
+    "sights": _sights,
+    "nonsense": _nonsense,
+    "impersonate-home": _impersonate_home,
+}
