@@ -28,7 +28,7 @@ POINTS = (
     "before-driver",
     "after-driver",
 )
-"""Where an agent may be made to die: around every durable write, every message and every change that a driver makes."""
+"""Where an agent may be made to die: around every durable write, every message, every change that a driver makes."""
 RESTART = 5.0
 """Seconds after which a supervisor tries again to start an agent that could not start."""
 WEATHER = {
@@ -94,8 +94,7 @@ class Faults:
             world.days[name].clear()
         for name in world.settings:
             self.begin(name)
-        while self._starting:
-            await asyncio.sleep(1.0)
+        await asyncio.gather(*self._starting.values())
 
     # ── Messages ───────────────────────────────────────────────────────────────────────────────────────────
 

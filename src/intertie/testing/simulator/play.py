@@ -2,9 +2,9 @@
 
     outcome = play(story)
 
-The last step is followed by peace: everything is healed and started, the federation gets its time to come to rest, and
-the watchers are told so. From then on nothing may change any more: not by rounds, not by heartbeats, not by old
-messages that come once more.
+The last step is followed by peace: everything is healed and started, the federation gets its time to come to rest,
+and the watchers are told so. From then on nothing may change any more: not by rounds, not by heartbeats, not by
+old messages that come once more.
 """
 
 from __future__ import annotations
@@ -117,9 +117,8 @@ class _Play:
         await asyncio.sleep(ECHO)
 
     async def _until_idle(self, seconds: float) -> None:
-        end = self._now() + seconds
-        while self.users.busy and self._now() < end:
-            await asyncio.sleep(1.0)
+        if self.users.busy:
+            await asyncio.wait(tuple(self.users.busy), timeout=seconds)
 
     async def _sleep_until(self, when: float) -> None:
         if (left := when - self._now()) > 0:

@@ -33,10 +33,7 @@ class Recorder:
             self._lines.append(line)
 
     def wrote(self, at: float, site: str, puts: Mapping[str, Record]) -> None:
-        self._note(
-            at,
-            f"{site} wrote {' '.join(f'{r.id}@{r.order.epoch}.{r.order.seq}:{r.header.state.value}' for r in puts.values())}",
-        )
+        self._note(at, f"{site} wrote {' '.join(map(_version, puts.values()))}")
 
     def changed(self, at: float, site: str, before: Item | None, after: Item | None) -> None:
         self._note(at, f"{site} cloud {_change(before, after)}")
@@ -58,6 +55,11 @@ class Recorder:
 
     def rested(self, at: float) -> None:
         self._note(at, "rested")
+
+
+def _version(record: Record) -> str:
+    order = record.order
+    return f"{record.id}@{order.epoch}.{order.incarnation}.{order.seq}:{record.header.state.value}"
 
 
 def _change(before: Item | None, after: Item | None) -> str:

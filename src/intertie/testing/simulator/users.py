@@ -36,7 +36,7 @@ class Users:
         self._told = told
         self.vpns: dict[str, str] = {}
         """Name of a Vpn → its id, as the last user who made one of that name was told."""
-        self.busy: set[asyncio.Task[None]] = set()
+        self.busy: dict[asyncio.Task[None], None] = {}
 
     def handles(self, step: Step) -> bool:
         return step.verb in DEEDS or step.verb is Verb.ENROL
@@ -44,8 +44,8 @@ class Users:
     def ask(self, step: Step) -> None:
         """Ask for a step; the answer is told when it comes."""
         task = asyncio.get_running_loop().create_task(self._ask(step))
-        self.busy.add(task)
-        task.add_done_callback(self.busy.discard)
+        self.busy[task] = None
+        task.add_done_callback(self.busy.pop)
 
     async def _ask(self, step: Step) -> None:
         begun = asyncio.get_running_loop().time()
