@@ -95,7 +95,11 @@ def _applied(situation: Situation, record: Record, body: ProposalBody, now: date
     if body.base != vpn.order:
         raise IntertieError("the Vpn was changed meanwhile", code="stale", hint="look again, then ask again")
     if body.not_after < now:
-        raise IntertieError("the proposal came too late", code="stale")
+        raise IntertieError(
+            f"it came too late: it was good until {body.not_after:%F %T}, and at {situation.site} it is {now:%F %T}",
+            code="stale",
+            hint=f"ask again; if that was no delay, the clock of {record.home} or of {situation.site} is wrong",
+        )
     if body.change == "update":
         return [changed_vpn(situation, vpn, body.name, body.attachments)]
     if body.change == "delete":

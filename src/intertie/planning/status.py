@@ -157,7 +157,8 @@ def phase_of(
         return Phase.REFUSED, body.refusal.text
     if vpn.header.state is not State.LIVE:
         busy = [f"{s} (ports in use: {a.ports})" for s, a in answers.items() if a.word is Word.HELD]
-        silent = [a.site for a in body.attachments if a.site not in answers and vpn.live]
+        # A yes to an earlier version is no word on its end.
+        silent = [a.site for a in body.attachments if vpn.live and _unheard(answers.get(a.site))]
         return Phase.DELETING, "; ".join([*busy, *(f"{s} has not answered" for s in silent)])
     waiting = [a.site for a in body.attachments if a.site not in answers]
     refused = [f"{s}: {a.reason.text if a.reason else ''}" for s, a in answers.items() if a.word is Word.REFUSED]
@@ -179,6 +180,10 @@ def phase_of(
         if a.mtu > body.mtu
     ]
     return Phase.READY, "; ".join(notes)
+
+
+def _unheard(answer: AnswerBody | None) -> bool:
+    return answer is None or answer.word is Word.ACCEPTED
 
 
 def _member(a: Attachment, answer: AnswerBody | None, pairs: tuple[PairView, ...], vpn: Record) -> MemberView:
