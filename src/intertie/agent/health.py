@@ -26,8 +26,8 @@ TIMEOUT = 1.0
 EAGER = 0.15
 """Seconds between probes of a pair that has not been ready yet: a new Vpn is shown ready as soon as it is."""
 HISTORY = 20
-AGAIN = timedelta(seconds=30)
-"""After this, a pair is told again though its health is the same: its RTT and loss moved, and words get lost."""
+AGAIN = 30.0
+"""Seconds after which a pair is told again though its health is the same: RTT and loss move, and words get lost."""
 
 
 @dataclass(slots=True)
@@ -41,6 +41,8 @@ class Pair:
     rtt_ms: float | None = None
     last_try: float = 0.0
     last_ok: datetime | None = None
+    crossed_at: float = float("-inf")
+    """The same moment on the event loop's clock, which nobody sets."""
     link_ok: bool = False
 
 
@@ -53,7 +55,7 @@ class Health:
         self._links = links
         self._pairs: dict[tuple[str, str], Pair] = {}
         self._told: dict[tuple[str, str, str], Sight] = {}
-        self._tellings: dict[str, dict[tuple[str, str], tuple[State, Order, datetime]]] = {}
+        self._tellings: dict[str, dict[tuple[str, str], tuple[State, Order, float]]] = {}
         """peer → (vpn, member) → what it was told of the pair, by which version of the Vpn, and when."""
         self._wake = asyncio.Event()
 
@@ -106,6 +108,7 @@ class Health:
         pair.tries.append(rtt is not None)
         if rtt is not None:
             pair.rtt_ms, pair.last_ok, pair.link_ok = rtt, self.agent.now(), True
+            pair.crossed_at = asyncio.get_running_loop().time()
             pair.crossed.append(True)
         else:
             pair.link_ok = await self.link(pair.segment, site) is not None
@@ -134,8 +137,7 @@ class Health:
         return await self._segments.probe(vpn, site, size, TIMEOUT)
 
     def _state(self, pair: Pair) -> State:
-        window = timedelta(seconds=self.agent.settings.probe_window)
-        if pair.last_ok is not None and self.agent.now() - pair.last_ok <= window:
+        if asyncio.get_running_loop().time() - pair.crossed_at <= self.agent.settings.probe_window:
             return State.READY
         recent = list(pair.tries)[-3:]
         # A tunnel that is just being built at the other end loses a probe or two: three in a row are a word.
@@ -145,16 +147,16 @@ class Health:
 
     def sights(self) -> Mapping[tuple[str, str, str], Sight]:
         """All that is known now: measured here, and told by others (the word of a silent site fades to unknown)."""
-        window = timedelta(seconds=self.agent.settings.probe_window + self.agent.settings.heartbeat)
-        now = self.agent.now()
+        window = self.agent.settings.probe_window + self.agent.settings.heartbeat
+        now, moment = self.agent.now(), asyncio.get_running_loop().time()
         found: dict[tuple[str, str, str], Sight] = {}
         for key, sight in self._told.items():
-            heard = self.agent.peer(key[1]).last_seen
-            if heard is None or now - heard > window:
+            peer = self.agent.peer(key[1])
+            if moment - peer.heard_at > window:
                 found[key] = replace(sight, health=State.UNKNOWN)
             else:
                 # It would have told of a change: its word held when it last spoke.
-                probed = heard if sight.health is State.READY else sight.probed_at
+                probed = peer.last_seen if sight.health is State.READY else sight.probed_at
                 found[key] = replace(sight, probed_at=probed)
         for (vpn, site), pair in self._pairs.items():
             loss = 1 - sum(pair.crossed) / len(pair.crossed) if pair.crossed else None
@@ -166,7 +168,7 @@ class Health:
     def tell(self, peer: str) -> tuple[ToldSight, ...]:
         """What this site measured of Vpns that the peer is a member of: what changed since it was told, and all of it
         now and then."""
-        now = self.agent.now()
+        now, moment = self.agent.now(), asyncio.get_running_loop().time()
         told = self._tellings.setdefault(peer, {})
         news = []
         for (vpn, _, site), sight in self._mine().items():
@@ -174,11 +176,11 @@ class Health:
             if record is None or peer not in record.header.names:
                 continue
             # By the version, since who left and came back has forgotten what it was told.
-            health, order, at = told.get((vpn, site), (None, None, now))
-            if (health, order) == (sight.health, record.order) and now - at < AGAIN:
+            health, order, at = told.get((vpn, site), (None, None, moment))
+            if (health, order) == (sight.health, record.order) and moment - at < AGAIN:
                 continue
-            told[(vpn, site)] = (sight.health, record.order, now)
-            age = (now - sight.probed_at).total_seconds() if sight.probed_at else 0.0
+            told[(vpn, site)] = (sight.health, record.order, moment)
+            age = max((now - sight.probed_at).total_seconds(), 0.0) if sight.probed_at else 0.0
             news.append(
                 ToldSight(vpn=vpn, to=site, health=sight.health.value, rtt_ms=sight.rtt_ms, loss=sight.loss, age=age)
             )
