@@ -33,6 +33,8 @@ START = Cursor()
 SETTLE = 8
 """Turns of the decisions in one write. Each answers the one before; more than a few would be a fault of the rules."""
 EVENTS = 1024
+RECOVERY = "recovery"
+"""The space of the local entry that stands from the loss of a store until all peers have told what they held."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +135,8 @@ class Agent:
         self.cursors: dict[str, Cursor] = {}
         self.acked: dict[str, Cursor] = {}
         self.local: dict[str, dict[str, str]] = {}
-        self.blocked: dict[str, datetime] = {}
+        self.blocked: dict[str, float] = {}
+        """Vpn (id) → when a loop was last seen in its segment here, on the event loop's clock."""
         self.failures: dict[str, str] = {}
         """Network or host (id) → why the last round could not make it so."""
         self.boot = ports.ids.new()
@@ -170,7 +173,10 @@ class Agent:
         self.acked = dict(found.acked)
         self.local = {space: dict(entries) for space, entries in found.local.items()}
         self.incarnation = found.incarnation
-        self.recovering = found.behind is not None
+        self.recovering = found.behind is not None or bool(self.local.get(RECOVERY))
+        if found.behind is not None:
+            # Opened once, the store looks whole: a restart meanwhile must not forget what is missing.
+            await self.remember(LocalEntry(RECOVERY, "since", str(found.incarnation)))
         return found
 
     def untold(self) -> Collection[str]:
@@ -179,8 +185,8 @@ class Agent:
 
     def needs_its_past(self) -> None:
         """Unavailable while this site takes its own records back: it might give a number or range away twice."""
-        if self.recovering:
-            waiting = ", ".join(sorted(self.untold()))
+        if missing := self.untold():
+            waiting = ", ".join(sorted(missing))
             raise Unavailable(
                 f"{self.site} lost its store and waits for {waiting} to give back what they hold of its records",
                 hint="try again when site list shows them up; forget those that are gone for good",
@@ -189,12 +195,17 @@ class Agent:
     async def told(self, peer: str) -> None:
         """A peer has given back all it holds of this site's records."""
         self.told_by.add(peer)
+        await self.recovered()
+        await self.settle()
+
+    async def recovered(self) -> None:
+        """Ends the recovery if nobody is left who might know more: a peer has told all, or was forgotten."""
         if self.recovering and not self.untold():
+            await self.remember(LocalEntry(RECOVERY, "since", None))
             self.recovering = False
             self.tell("recovered", "", self.site, "all peers have told what they held")
             self.ports.log.info("recovered", peers=sorted(self.told_by))
             self.whisper()  # peers hear of it, and tell what they measured of Vpns that are known here again
-        await self.settle()
 
     # ── Writing ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -301,7 +312,7 @@ class Agent:
         """A frame of ours came back from the tenant side: the segment forwards nothing until `unblock`. Checks go on
         meanwhile, and each that still sees the loop puts that off."""
         new = vpn not in self.blocked
-        self.blocked[vpn] = self.now()
+        self.blocked[vpn] = asyncio.get_running_loop().time()
         if new:
             self.tell("loop", vpn, self.site, "a loop was seen: the segment is blocked here")
             self.poke.set()
@@ -309,7 +320,8 @@ class Agent:
 
     def unblock(self, after: timedelta) -> None:
         """Let segments forward again in which no loop was seen for `after`."""
-        for vpn in [v for v, since in self.blocked.items() if self.now() - since >= after]:
+        now = asyncio.get_running_loop().time()
+        for vpn in [v for v, since in self.blocked.items() if now - since >= after.total_seconds()]:
             del self.blocked[vpn]
             self.tell("loop", vpn, self.site, "no loop is seen any more: the segment forwards again")
             self.poke.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -70,6 +71,8 @@ class Enrolment:
     async def invite(self, name: str, expires_in: float = LONGEST) -> tuple[str, datetime]:
         """(token, when it ends). The token is shown once; only a hash of its secret is kept."""
         agent = self.agent
+        # Who joins is granted numbers: they must not have been granted before to somebody else.
+        agent.needs_its_past()
         check_name(name, "site")
         if not 0 < expires_in <= LONGEST:
             raise Refused("an invitation lasts at most 24 hours", hint="expires_in: seconds, 1 to 86400")
@@ -102,6 +105,7 @@ class Enrolment:
             raise Forbidden("this invitation is not valid: unknown, used, or past its time", hint="ask for a new one")
         if entry["root"] not in ("", site[1].root) or (entry["root"] and sender not in trust.pins(agent.table)):
             raise Forbidden("this invitation was used by another key")
+        agent.needs_its_past()
         record, body = site
         incarnation = record.order.incarnation
         introduction = IntroductionBody(site=sender, root=body.root, address=body.address, incarnation=incarnation)
@@ -158,9 +162,11 @@ class Enrolment:
         # Its invitation goes with it: a token that was used must not bring a forgotten site back.
         await self.agent.write(lambda s: forgetting(s.table, name), [LocalEntry(SPACE, name, None)])
         self._transport.trust({n: b.root for n, b in trust.pins(self.agent.table).items()})
+        await self.agent.recovered()
 
     async def leave(self) -> None:
         """Withdraw from the federation. Refused while Vpns bind this site to others."""
+        self.agent.needs_its_past()
         bound = [b.name for r, b in self.agent.table.vpns() if self.agent.site in r.header.names]
         if bound:
             raise Conflict(
@@ -228,12 +234,12 @@ class Enrolment:
 
     def _pinned(self, name: str, body: IntroductionBody) -> PeerView:
         state = self.agent.peer(name)
-        limit = timedelta(seconds=self.agent.settings.heartbeat * 3)
+        limit = self.agent.settings.heartbeat * 3
         if state.last_seen is None:
             # Since this agent began; a peer that was read before is no newcomer.
             word = "silent" if name in self.agent.cursors and state.failures else "pending"
         else:
-            quiet = self.agent.now() - state.last_seen > limit or state.failures > 2
+            quiet = asyncio.get_running_loop().time() - state.heard_at > limit or state.failures > 2
             word = "silent" if quiet else "up"
         said = trust.site_body(self.agent.table, name)
         return PeerView(

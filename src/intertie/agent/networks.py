@@ -17,6 +17,7 @@ from intertie.planning import ranges
 from intertie.planning.admit import Situation, attachment_of, gateways_of, held_here, overlapping
 from intertie.planning.change import common_mtu
 from intertie.planning.compile import network_ranges, wanted_networks
+from intertie.planning.identity import made_network
 from intertie.planning.plausible import usable_prefix
 
 
@@ -176,6 +177,8 @@ class Networks:
         """A host with an address of each IP version from what this site holds of the network."""
         caller.needs(Role.MEMBER)
         check_name(name)
+        # The part of a network that is this site's may have changed since what it remembers (rule 18).
+        self.agent.needs_its_past()
         facts = self.get(caller, network)
         id = f"{self.agent.site}.{self.agent.ports.ids.new()}"
         written = await self.agent.write(lambda s: [_new_host(s, id, name, facts, addresses)])
@@ -260,8 +263,14 @@ def _network_gone(situation: Situation, network: NetworkView) -> Draft:
             hint=f"delete the hosts first: {', '.join(hosts)}" if hosts else "",
         )
     record_here = situation.table.get(network.id)
-    if record_here is None or record_here.header.kind is not Kind.NETWORK:
+    if any(network.id == made_network(situation.site, r.id) for r in situation.table.all_of(Kind.VPN)):
         raise Refused(f"network {network.name} was made for a Vpn and ends with it", code="in-use")
+    if record_here is None or record_here.header.kind is not Kind.NETWORK:
+        raise Refused(
+            f"network {network.name} is an orphan: its record was lost with this site's database",
+            code="in-use",
+            hint=f"take bridge {network.bridge} away by hand once nobody uses it",
+        )
     return Draft(
         kind=Kind.NETWORK, id=record_here.id, state=State.WITHDRAWN, body=record_here.body, base=record_here.order
     )
