@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from intertie.model.bodies import Require, Word
-from intertie.model.records import Record
+from intertie.model.bodies import Word
 from intertie.model.wire import ToldPair
-from intertie.planning.status import Phase, VpnView
+from intertie.planning.status import VpnView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,20 +88,6 @@ def plan_view(base: str, lines: Sequence[tuple[str, str, str, str]]) -> PlanView
     """`lines`: (site, op, what, text)."""
     return PlanView(
         base_version=base, changes=tuple(PlanChange(site=s, op=o, what=w, text=t) for s, o, w, t in lines)
-    )
-
-
-def settled(found: VpnView, record: Record) -> bool:
-    """Everybody has answered, and nothing follows from it: a refusal that ends the Vpn has ended it."""
-    if found.phase is Phase.REFUSED or record.body.refusal is not None:
-        return True
-    ends_it = (
-        {a.site for a in record.body.attachments if not a.agreed} if record.body.require is Require.ALL else set()
-    )
-    return not any(
-        m.answer == "waiting" or (m.answer == Word.REFUSED and m.site in ends_it)
-        for m in found.members
-        if not m.leaving
     )
 
 

@@ -13,8 +13,8 @@ from intertie.agent.agent import Agent
 from intertie.agent.exchange import Exchange
 from intertie.agent.health import Health
 from intertie.agent.volatile import Whispers
-from intertie.agent.vpn_views import Outcome, Pending, PlanView, Verified, busy, pair_view, plan_view, settled
-from intertie.model.bodies import Attachment, ProposalBody, VpnBody, Word
+from intertie.agent.vpn_views import Outcome, Pending, PlanView, Verified, busy, pair_view, plan_view
+from intertie.model.bodies import Attachment, ProposalBody, Require, VpnBody, Word
 from intertie.model.codec import check_name
 from intertie.model.errors import Conflict, IntertieError, NotFound, Refused, Unavailable
 from intertie.model.records import Draft, Kind, Order, Record, State
@@ -25,7 +25,7 @@ from intertie.planning.admit import Situation, project_here
 from intertie.planning.advertise import withdrawal
 from intertie.planning.change import VpnRequest
 from intertie.planning.proposals import proposal_id
-from intertie.planning.status import Sights, VpnView, view
+from intertie.planning.status import Phase, Sights, VpnView, view
 
 IDEMPOTENCY = "idempotency"
 PROPOSAL_LIFE = timedelta(minutes=10)
@@ -92,7 +92,7 @@ class Vpns:
         async with self._making:
             # One at a time, so that of two deliveries of one request the second finds what the first made.
             id = self._made_before(caller, request, key) or await self._make(caller, request, key)
-        await self._until(id, settled, wait)
+        await self._until(id, _settled, wait)
         await self._raise_if_refused(id, wait)
         return self._view(self._record(id))
 
@@ -199,7 +199,7 @@ class Vpns:
         await self.agent.write(
             lambda s: [change.changed_vpn(s, self._unmoved(vpn), name or vpn.body.name, attachments)]
         )
-        await self._until(vpn.id, settled, wait)
+        await self._until(vpn.id, _settled, wait)
         await self._raise_if_refused(vpn.id, wait)
         return Outcome(vpn=self._view(self._record(vpn.id)))
 
@@ -356,6 +356,20 @@ def _check_base(vpn: Record, base: str) -> None:
 def _shown(vpn: Record) -> bool:
     """Ended Vpns are not shown, but for one that a refusal ended and nobody has deleted yet."""
     return vpn.live or vpn.body.refusal is not None
+
+
+def _settled(found: VpnView, record: Record) -> bool:
+    """Everybody has answered, and nothing follows from it: a refusal that ends the Vpn has ended it."""
+    if found.phase is Phase.REFUSED or record.body.refusal is not None:
+        return True
+    ends_it = (
+        {a.site for a in record.body.attachments if not a.agreed} if record.body.require is Require.ALL else set()
+    )
+    return not any(
+        m.answer == "waiting" or (m.answer == Word.REFUSED and m.site in ends_it)
+        for m in found.members
+        if not m.leaving
+    )
 
 
 def _acknowledged(vpn: Record) -> Draft:
