@@ -56,3 +56,16 @@ async def test_a_clone_shares_nothing_with_its_original() -> None:
     await store.commit(Batch(drafts=(draft("b"),)), seal)
     found = await clone.open()
     assert ([r.id for r in found.records], found.seq) == (["nantes.a"], 1)
+
+
+@pytest.mark.parametrize(("reached", "kept"), [(0.0, 1), (0.5, 1), (1.0, 2), (1.9, 2), (2.0, 3)])
+async def test_a_torn_tail_is_dropped_and_what_is_whole_before_it_counts(reached: float, kept: int) -> None:
+    store = MemoryStore(site=SITE)
+    await store.open()
+    await store.commit(Batch(drafts=(draft("a"),)), seal)
+    store.disk.late = True
+    await store.commit(Batch(drafts=(draft("b"), draft("c"))), seal)
+    await store.commit(Batch(drafts=(draft("d"),)), seal)
+    store.disk.lose_power(reached)
+    found = await MemoryStore(site=SITE, disk=store.disk).open()
+    assert [len(found.records), found.seq, found.behind] == [{1: 1, 2: 3, 3: 4}[kept], {1: 1, 2: 3, 3: 4}[kept], None]

@@ -79,10 +79,14 @@ class Disk:
 
     def sync(self) -> None:
         """Forces everything written so far."""
-        for batch, settled in self._unforced:
-            (self._forced or self.format()).apply(batch, settled)
-            self.marker = settled.last
+        for write in self._unforced:
+            self._reach(*write)
         self._unforced.clear()
+
+    def _reach(self, batch: Batch, settled: Settled) -> None:
+        """A write is on the medium, whole."""
+        (self._forced or self.format()).apply(batch, settled)
+        self.marker = settled.last
 
     def write(self, batch: Batch, settled: Settled) -> None:
         self._unforced.append((batch, settled))
@@ -91,8 +95,14 @@ class Disk:
         self._forced = _Tables()
         return self._forced
 
-    def lose_power(self) -> None:
-        """What was not forced is gone; whoever had the store open is dead."""
+    def lose_power(self, reached: float = 0.0) -> None:
+        """What was not forced is gone; whoever had the store open is dead.
+
+        Disks also write what nobody forced: that many of the unforced writes had `reached` the medium, in order. Of
+        2.5 the third is torn; a write counts when it is whole, so opening finds two.
+        """
+        for write in self._unforced[: int(reached)]:
+            self._reach(*write)
         self._unforced.clear()
         self.holder = None
 
