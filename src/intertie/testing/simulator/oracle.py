@@ -19,10 +19,19 @@ from typing import Protocol
 
 from intertie.agent.access import Caller
 from intertie.agent.networks import HostView, NetworkView
-from intertie.model.records import Record
+from intertie.model.bodies import AnswerBody
+from intertie.model.items import Item, Segment, key
+from intertie.model.records import Kind, Record
 from intertie.planning.status import VpnView
 from intertie.testing.fake_cloud import FakeSystem
 from intertie.testing.fake_transport import FakeUnderlay
+from intertie.testing.simulator.oracle_records import RecordJudge
+from intertie.testing.simulator.oracle_rest import RestJudge
+from intertie.testing.simulator.oracle_scene import Scene, named
+from intertie.testing.simulator.oracle_users import Books
+from intertie.testing.simulator.oracle_world import WorldJudge
+from intertie.testing.simulator.story import Step, Verb, Violation
+from intertie.testing.simulator.watch import Told
 
 
 class Outside(Protocol):
@@ -59,3 +68,90 @@ class Outside(Protocol):
     def networks(self, site: str, caller: Caller) -> Sequence[NetworkView]: ...
 
     def hosts(self, site: str, caller: Caller) -> Sequence[HostView]: ...
+
+
+ROUNDS = 16.0
+"""Seconds after rest in which nobody but the agents' own rounds acts (I14); later, old messages come again (I13)."""
+
+
+class Oracle:
+    """A `Watcher` that judges. `begin` when the federation stands; `violations` holds what it found."""
+
+    def __init__(self, view: Outside) -> None:
+        self._scene = Scene(view)
+        self._records = RecordJudge(self._scene)
+        self._world = WorldJudge(self._scene)
+        self._users = Books(self._scene)
+        self._rest = RestJudge(self._scene, self._records)
+        self._asked = 0
+        self._rested: float | None = None
+
+    @property
+    def violations(self) -> list[Violation]:
+        return self._scene.violations
+
+    def begin(self) -> None:
+        """Take in what is there before the story begins."""
+        self._scene.look()
+        self._world.look()
+        self._asked = sum(len(d) for d in self._scene.disks.values())
+
+    # ── Watcher ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def wrote(self, at: float, site: str, puts: Mapping[str, Record]) -> None:
+        if self._rested is not None:
+            for record in puts.values():
+                self._late(at, site, record)
+        self._users.moved(at)
+        self._records.wrote(at, site, puts)
+
+    def changed(self, at: float, site: str, before: Item | None, after: Item | None) -> None:
+        self._world.changed(at, site, before, after)
+        self._still(at, site, before or after)
+
+    def forwarded(self, at: float, site: str, before: Segment | None, after: Segment | None) -> None:
+        self._world.forwarded(at, site, before, after)
+        self._still(at, site, before or after)
+
+    def sent(self, at: float, site: str, to: str, what: str, fate: str) -> None:
+        if fate != "twice":
+            self._users.sent(at, site, to, what)
+
+    def asked(self, at: float, step: Step) -> None:
+        self._asked += 1
+        self._scene.asked(step)
+        self._users.asked(at, step)
+
+    def told(self, told: Told) -> None:
+        self._users.told(told)
+
+    def struck(self, at: float, step: Step) -> None:
+        self._scene.struck(at, step)
+        self._users.struck(at, step)
+        if step.verb in (Verb.LOSE_STORE, Verb.RESTORE):
+            self._world.rolled(step.site)
+
+    def rested(self, at: float) -> None:
+        self._users.rested(at)
+        self._rest.rested(at, self._asked, self._users.projects)
+        self._rested = at
+
+    # ── After rest ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _still(self, at: float, site: str, item: Item | None) -> None:
+        """I14, I13: nothing is asked for any more, so nothing is done any more."""
+        if self._rested is not None and item is not None:
+            kind, id = key(item)
+            what = f"{site} writes {kind.value} {id} when all is quiet"
+            self._scene.broken(self._quiet(at), at, what)
+
+    def _late(self, at: float, site: str, record: Record) -> None:
+        # A proposal ends by its own clock, and the answer to it with it.
+        body = record.body
+        proposal = ".proposal." in (body.vpn if isinstance(body, AnswerBody) else record.id)
+        if not proposal and record.header.kind is not Kind.SITE:
+            self._scene.broken(self._quiet(at), at, f"{site} writes {named(record)} when all is quiet")
+
+    def _quiet(self, at: float) -> str:
+        assert self._rested is not None
+        return "I14" if at <= self._rested + ROUNDS else "I13"

@@ -151,6 +151,7 @@ class _Play:
 
     def _watch(self) -> None:
         world = self.world
+        self.oracle.begin()
         world.wrote = self._wrote
         world.underlay.watch = self._forwarded
         world.network.watch = self._sent
