@@ -57,7 +57,6 @@ class Exchange:
     async def handle(self, caller: str | None, request: bytes) -> bytes:
         """The reply to one call. Errors of the tree go to the transport, which answers them with few words."""
         message, faults = wire.decode(request, decode_record)
-        self._complain(message.sender, faults)
         if caller is None:
             if message.join is None:
                 raise Forbidden("who shows no certificate may only join")
@@ -65,6 +64,8 @@ class Exchange:
             return wire.encode(self.compose(message.sender, Cursor()))
         if caller != message.sender or caller not in trust.pins(self.agent.table):
             raise Forbidden(f"{caller} may not speak for {message.sender}")
+        # Not before: what a stranger sends is worth no line in the log, and no event that pushes out another.
+        self._complain(caller, faults)
         self._answering.add(caller)
         try:
             return await self._answer(caller, message)
