@@ -9,6 +9,7 @@ import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO, cast
 
 import structlog
 
@@ -40,7 +41,7 @@ from intertie.planning.enrol import pin
 from intertie.serving import open_port, operator_socket, own_address, server, user_socket
 from intertie.site_file import PEER_PORT, SiteFile, read_site
 from intertie.store.sqlite import SqliteStore
-from intertie.wiring import HostPings, InvitationTokens, PeerCalls, SiteKeys, SystemClock, Tried, Ulids
+from intertie.wiring import HostPings, InvitationTokens, Lines, PeerCalls, SiteKeys, SystemClock, Tried, Ulids
 
 log = structlog.get_logger()
 
@@ -191,7 +192,7 @@ def run_agent(dir: Path, fd: int | None = None) -> None:
             structlog.processors.format_exc_info,
             structlog.processors.LogfmtRenderer(key_order=("timestamp", "level", "event"), bool_as_flag=False),
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, Lines(sys.stderr))),
     )
     uvloop = _uvloop()
     with asyncio.Runner(loop_factory=uvloop) as runner:
