@@ -193,8 +193,8 @@ def a_record(stage: Stage, kind: Kind) -> Record:
         case Kind.FORGOTTEN:
             return stage.sealed(kind, forgotten_id(caller, "lyon", 9), ForgottenBody(site="lyon", incarnation=9))
         case Kind.GRANT:
-            body = GrantBody(space="vni", first=70000, last=70099, to="paris")
-            return stage.sealed(kind, grant_id(caller, "vni", "paris", 70000), body)
+            grant = GrantBody(space="vni", first=70000, last=70099, to="paris")
+            return stage.sealed(kind, grant_id(caller, "vni", "paris", 70000), grant)
         case Kind.VPN:
             return a_vpn(stage)
         case Kind.ANSWER:

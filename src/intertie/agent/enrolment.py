@@ -110,8 +110,10 @@ class Enrolment:
         incarnation = record.order.incarnation
         introduction = IntroductionBody(site=sender, root=body.root, address=body.address, incarnation=incarnation)
         used = LocalEntry(SPACE, sender, json.dumps({**entry, "root": body.root}))
+        again = sender in trust.pins(agent.table)
         await agent.write(lambda s: _admission(s, introduction), [used])
-        agent.tell("peer", sender, sender, "joined by invitation")
+        if not again:
+            agent.tell("peer", sender, sender, "joined by invitation")
 
     # ── Joining ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -284,7 +286,10 @@ def _admission(situation: Situation, introduction: IntroductionBody) -> list[Dra
     given = [b for r, b in table.bodies(Kind.GRANT, GrantBody) if r.home == table.site and b.to == introduction.site]
     if not given and not drafts:
         drafts = [_grant(situation, numbers.block_for(table, table.site, introduction.site, taken_vnis(table)))]
-    return [pin(table, introduction), *drafts]
+    known = trust.pins(table).get(introduction.site)
+    # A joiner that did not hear the answer asks again: what it said the first time changes nothing (invariant I13).
+    again = known is not None and known.root == introduction.root
+    return drafts if again else [pin(table, introduction), *drafts]
 
 
 def _joined(situation: Situation, introduction: IntroductionBody) -> list[Draft]:
