@@ -159,7 +159,8 @@ class World:
     async def _recover(self, agent: Agent) -> None:
         """As `main` does: a lost store knows from the file beside the keys whom it trusted."""
         if agent.recovering and not agent.pins():
-            bodies = [IntroductionBody(site=s, root=r) for s, r in self._pins.get(agent.site, {}).items()]
+            pins = self._pins.get(agent.site, {})
+            bodies = [IntroductionBody(site=s, root=r, address=self.settings[s].address) for s, r in pins.items()]
             await agent.write(lambda s: [pin(s.table, b) for b in bodies])
 
     def _agent(self, name: str, process: Process, log: QuietLog) -> Agent:

@@ -21,7 +21,7 @@ from intertie.agent.access import Caller
 from intertie.agent.networks import HostView, NetworkView
 from intertie.model.bodies import AnswerBody
 from intertie.model.items import Item, Segment, key
-from intertie.model.records import Kind, Record
+from intertie.model.records import Record
 from intertie.planning.status import VpnView
 from intertie.testing.fake_cloud import FakeSystem
 from intertie.testing.fake_transport import FakeUnderlay
@@ -140,7 +140,7 @@ class Oracle:
 
     def _still(self, at: float, site: str, item: Item | None) -> None:
         """I14, I13: nothing is asked for any more, so nothing is done any more."""
-        if self._rested is not None and item is not None:
+        if self._rested is not None and item is not None and self._rest.calm(site):
             kind, id = key(item)
             what = f"{site} writes {kind.value} {id} when all is quiet"
             self._scene.broken(self._quiet(at), at, what)
@@ -149,7 +149,7 @@ class Oracle:
         # A proposal ends by its own clock, and the answer to it with it.
         body = record.body
         proposal = ".proposal." in (body.vpn if isinstance(body, AnswerBody) else record.id)
-        if not proposal and record.header.kind is not Kind.SITE:
+        if not proposal and self._rest.calm(site):
             self._scene.broken(self._quiet(at), at, f"{site} writes {named(record)} when all is quiet")
 
     def _quiet(self, at: float) -> str:

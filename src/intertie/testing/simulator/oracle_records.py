@@ -35,12 +35,12 @@ class RecordJudge:
             if known is None or known is not record.raw:
                 self._bytes(at, site, record, known)
             self._order(at, site, record, disk.get(record.id), known)
+            # What comes back to its home from a peer (rule 18) was decided, and judged, long ago.
+            decided = record.home == site and known is None and not scene.doubtful(site)
             if record.header.kind is Kind.VPN:
-                self._vpn(at, site, record, disk)
-            elif record.header.kind is Kind.ANSWER and record.home == site and not scene.doubtful(site):
-                self._answer(at, site, record, disk)
-            elif record.header.kind is Kind.GRANT and record.home == site and known is None:
-                self._grant(at, record)
+                self._fixed(at, site, record)
+            if decided:
+                self._decided(at, site, record, disk)
             scene.force(at, site, (record,))
             if record.header.kind in (Kind.VPN, Kind.ANSWER) and record.home == site and site not in scene.rolled:
                 # I2. A site that lost its store knows better only when its peers have told it; it is judged at rest.
@@ -84,18 +84,27 @@ class RecordJudge:
 
     # ── Vpns ───────────────────────────────────────────────────────────────────────────────────────────────
 
+    def _decided(self, at: float, site: str, record: Record, disk: Disk) -> None:
+        """A site has just decided this."""
+        if record.header.kind is Kind.VPN:
+            self._vpn(at, site, record, disk)
+        elif record.header.kind is Kind.ANSWER:
+            self._answer(at, site, record, disk)
+        elif record.header.kind is Kind.GRANT:
+            self._grant(at, record)
+
+    def _fixed(self, at: float, site: str, record: Record) -> None:
+        born = self.scene.born.get(record.id)
+        if born is not None and not self.scene.doubtful(record.home):
+            changed = [f for f in FIXED if getattr(born[1], f) != getattr(record.body, f)]
+            if changed:
+                self.scene.broken("rule 5", at, f"{named(record)} at {site} changes {', '.join(changed)}")
+
     def _vpn(self, at: float, site: str, record: Record, disk: Disk) -> None:
         scene, body = self.scene, record.body
         assert isinstance(body, VpnBody)
-        born = scene.born.get(record.id)
-        if born is not None and not scene.doubtful(record.home):
-            changed = [f for f in FIXED if getattr(born[1], f) != getattr(body, f)]
-            if changed:
-                scene.broken("rule 5", at, f"{named(record)} at {site} changes {', '.join(changed)}")
-        if record.home != site or scene.doubtful(site):
-            return
         held = disk.get(record.id)
-        if born is None:
+        if record.id not in scene.born:
             self._number(at, record, body)
         if body.kind is VpnKind.L2:
             self._shares(at, record, body)

@@ -57,6 +57,12 @@ class RestJudge:
         """Whether each trusts the other: otherwise neither hears what the other says."""
         return other in self._pins.get(one, ()) and one in self._pins.get(other, ())
 
+    def calm(self, site: str) -> bool:
+        """Whether the site has heard all that those say whom it trusts. Who is forgotten by a peer, or lied to, may
+        hear for the first time what comes again at the end."""
+        strange = any(self.scene.doubtful(s) for s in (site, *self._pins.get(site, ())))
+        return not strange and all(self.friends(site, p) for p in self._pins.get(site, ()))
+
     def _stuck(self, site: str) -> bool:
         """A site that lost its store waits for all whom it trusts; who has forgotten it never tells it anything."""
         lost = site in self.scene.rolled
