@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import Any, TypeVar
 
 from intertie.model.bodies import AnswerBody, Body, VpnBody
 from intertie.model.records import Cursor, Kind, Record
 
 B = TypeVar("B", bound=Body)
+T = TypeVar("T")
 SLACK = 1024
 """Superseded places of own records that are kept before they are swept out."""
 
@@ -30,6 +31,8 @@ class Table:
         self._sorted: dict[Kind, list[str]] = {}
         self._mine: list[tuple[Cursor, str]] = []
         self._count: Counter[tuple[str, Kind]] = Counter()
+        self._changes: dict[Kind, int] = dict.fromkeys(Kind, 0)
+        self._derived: dict[Hashable, tuple[tuple[int, ...], Any]] = {}
         for record in sorted(records, key=lambda r: r.cursor):
             self.apply(record)
 
@@ -43,8 +46,9 @@ class Table:
             self._sorted[kind] = order
         else:
             self.drop(record.id)
+        self._changes[kind] += 1
         self._by_id[record.id] = record
-        self._by_kind[record.header.kind][record.id] = record
+        self._by_kind[kind][record.id] = record
         self._count[record.home, record.header.kind] += 1
         if isinstance(record.body, AnswerBody):
             self._answers.setdefault(record.body.vpn, {})[record.home] = record
@@ -60,6 +64,7 @@ class Table:
         record = self._by_id.pop(id, None)
         if record is None:
             return
+        self._changes[record.header.kind] += 1
         del self._by_kind[record.header.kind][id]
         self._sorted.pop(record.header.kind, None)
         self._count[record.home, record.header.kind] -= 1
@@ -129,6 +134,16 @@ class Table:
         for record in self.of(kind):
             assert isinstance(record.body, cls)
             yield record, record.body
+
+    def derived(self, key: Hashable, kinds: Iterable[Kind], make: Callable[[], T]) -> T:
+        """What `make` makes of records of these kinds and of nothing else: made anew only when one of them changed.
+        It is shared: nobody may change it."""
+        now = tuple(self._changes[kind] for kind in kinds)
+        made = self._derived.get(key)
+        if made is None or made[0] != now:
+            made = self._derived[key] = (now, make())
+        value: T = made[1]
+        return value
 
     def vpns(self) -> Iterator[tuple[Record, VpnBody]]:
         """Vpns that are live or closing."""

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from intertie.model.bodies import ForgottenBody, IntroductionBody, MappingBody, SiteBody
 from intertie.model.records import Kind, Record
 from intertie.planning.table import Table
 
+TRUST = (Kind.INTRODUCTION, Kind.FORGOTTEN)
 
-def pins(table: Table, site: str | None = None) -> dict[str, IntroductionBody]:
+
+def pins(table: Table, site: str | None = None) -> Mapping[str, IntroductionBody]:
     """peer → the introduction by which `site` (default: this one) pins its root. Forgotten peers are not in it."""
     by = site or table.site
+    # Asked with every message and every decision, and hardly ever another answer.
+    return table.derived(("pins", by), TRUST, lambda: _pins(table, by))
+
+
+def _pins(table: Table, by: str) -> Mapping[str, IntroductionBody]:
     gone = forgotten(table, by)
     return {
         b.site: b
