@@ -77,7 +77,7 @@ class Exchange:
         await self.hear(message)
         if message.verify:
             # Who asks has had a word with all; those of whose hosts nothing is known here have not had one with us.
-            await asyncio.gather(*(self._word(s) for s in self.whispers.strangers(message.verify)))
+            await asyncio.gather(*(self._word(s) for s in sorted(self.whispers.strangers(message.verify))))
             verified = await self.whispers.verify(message.verify, caller)
             reply = self.compose(caller, message.held)
             return wire.encode(replace(reply, volatile=replace(reply.volatile, verified=verified)))
@@ -191,9 +191,9 @@ class Exchange:
                 if roots != trusted:
                     self.transport.trust(roots)
                     trusted = roots
-                for name in pins.keys() - self._tasks.keys():
+                for name in sorted(pins.keys() - self._tasks.keys()):
                     self._tasks[name] = asyncio.create_task(self._converse(name), name=f"peer {name}")
-                for name in self._tasks.keys() - pins.keys():
+                for name in sorted(self._tasks.keys() - pins.keys()):
                     self._tasks.pop(name).cancel()
                 await self.agent.news.wait(None)
         finally:
