@@ -1,8 +1,9 @@
 """TLS certificates: short-lived, issued by the site's own root, never on disk.
 
-A leaf lives a day and is replaced at half its life, so a stolen one is soon worthless and a clock that is an
-hour slow, or half a day fast, keeps nobody out. It names its site as a URI (`intertie://nantes`): a name in
-our own space, which no rule about DNS names or wildcards can widen.
+A leaf lives a day and is replaced at half its life, so a stolen one is soon worthless; it is dated back by half a
+day. So a clock that is up to half a day slow or fast keeps nobody out, whether it dates a leaf or judges one. A leaf
+names its site as a URI (`intertie://nantes`): a name in our own space, which no rule about DNS names or wildcards can
+widen.
 
 A verified chain is not yet an identity. `check` asks the one question that counts: did *this* key sign *this*
 certificate itself, for *this* name, and is it in force? A leaf that one pinned site issues for another's
@@ -26,8 +27,9 @@ from intertie.model.codec import NAME
 from intertie.model.errors import Forbidden
 
 LIFETIME = timedelta(hours=24)
-BACKDATED = timedelta(hours=1)
-"""How slow a peer's clock may be."""
+BACKDATED = LIFETIME / 2
+"""How slow the clock of who sees a leaf may be, or how fast that of who made it. That costs nothing: a leaf is no
+good without its key, which is made with it, and is not good for longer."""
 
 _SCHEME = "intertie://"
 
@@ -47,7 +49,7 @@ class Leaf:
 
 
 def issue(root: RootKey, now: datetime, lifetime: timedelta = LIFETIME) -> Leaf:
-    """A new leaf with a new key, in force from an hour before `now` until `lifetime` after it."""
+    """A new leaf with a new key, in force from half a day before `now` until `lifetime` after it."""
     key = ec.generate_private_key(ec.SECP256R1())
     now = now.replace(microsecond=0)
     usage = x509.KeyUsage(
