@@ -17,6 +17,7 @@ from typing import Any
 
 from pyroute2 import IPRoute
 
+from intertie.drivers.linux.nfnetlink import attributes
 from tests.net.topologies.hosts import Network
 from tests.net.topologies.rig import Rig
 
@@ -135,13 +136,14 @@ _ROUTE_GROUPS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
 """RTMGRP_ LINK, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE. Neighbours are learnt from traffic: left out."""
 _NETFILTER, _NFTABLES, _SOL_NETLINK, _ADD_MEMBERSHIP = 12, 7, 270, 1
 _HEADER = struct.Struct("=IHHII")
+_LINKS, _IFLA_IFNAME, _LINK_HEADER = (16, 17), 3, 16
 
 
 @dataclass(slots=True)
 class Written:
-    """Messages by which kernels told of changes to devices, addresses, routes and filters, by namespace."""
+    """Messages by which kernels told of changes to devices, addresses, routes and filters, by place."""
 
-    found: dict[str, int] = field(default_factory=dict)
+    found: dict[str, list[str]] = field(default_factory=dict)
 
 
 @contextmanager
@@ -152,8 +154,8 @@ def writes(places: dict[str, Network]) -> Iterator[Written]:
     try:
         yield written
         for name, sockets in opened.items():
-            if count := sum(_drain(sock) for sock in sockets):
-                written.found[name] = count
+            if kinds := [kind for sock in sockets for kind in _drain(sock)]:
+                written.found[name] = kinds
     finally:
         for sockets in opened.values():
             for sock in sockets:
@@ -169,17 +171,18 @@ def _listen() -> tuple[socket.socket, ...]:
     return route, rules
 
 
-def _drain(sock: socket.socket) -> int:
-    count = 0
+def _drain(sock: socket.socket) -> Iterator[str]:
     while True:
         try:
             data = sock.recv(1 << 17)
         except BlockingIOError:
-            return count
+            return
         while len(data) >= _HEADER.size:
-            length = _HEADER.unpack_from(data)[0]
+            length, kind = _HEADER.unpack_from(data)[:2]
+            body = data[_HEADER.size : length]
             data = data[(length + 3) & ~3 :]
-            count += 1
+            words = dict(attributes(body[_LINK_HEADER:])) if kind in _LINKS else {}
+            yield f"message {kind} {words.get(_IFLA_IFNAME, b'').rstrip(bytes(1)).decode()} {body.hex()}"
 
 
 def everywhere(rig: Rig, site: str) -> dict[str, Network]:

@@ -40,9 +40,10 @@ class Fire:
         with unbroken([*self.rig.pings(STRETCHED), *self.rig.pings(ROUTED)]):
             try:
                 yield
-            except AssertionError:
+            except BaseException:
                 for site in self.rig:
                     print(f"--- {site.name}\n{site.log()}")
+                self.rig.put_out()  # the next story may have a better end
                 raise
             out(self.rig, self.ledger)
         if end_quiet:

@@ -183,6 +183,10 @@ class FireRig(Rig):
         os.kill(self[site].pid, signal.SIGCONT)
         self.stopped.discard(site)
 
+    def murder(self, site: str) -> None:
+        """SIGKILL, whatever else is going on; `alive` will see it."""
+        os.kill(self[site].pid, signal.SIGKILL)
+
     def alive(self, site: str) -> bool:
         """Whether the agent's process runs; one that ended by itself is no longer the site's."""
         pid = self[site].pid
