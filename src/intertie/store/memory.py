@@ -167,7 +167,10 @@ class MemoryStore:
         settled = settle(batch, held, tables.last, self._site, seal)
         if self.disk.failures:
             self.disk.failures -= 1
-            raise StorageError("the store cannot be written: the disk is full")
+            raise StorageError(
+                "the store cannot be written: the disk is full",
+                hint="nothing of the change was kept; see to the disk, then try again",
+            )
         self._force(batch, settled)
         tables.apply(batch, settled)
         return settled.committed
