@@ -49,6 +49,12 @@ class Cloud:
     hosts: dict[str, HostSeen]
     segments: dict[int, SegmentSeen]
     devices: frozenset[str]
+    bridges: int
+
+    @property
+    def vpns(self) -> frozenset[str]:
+        """Ids of those that have a segment here."""
+        return frozenset(seen.vpn for seen in self.segments.values())
 
 
 def look(rig: Rig, site: str) -> Cloud:
@@ -69,7 +75,8 @@ def look(rig: Rig, site: str) -> Cloud:
         if not name.startswith(f"{site}-{ROUTER}-"):
             port = next((link.peer for link in here if link.name == "eth0"), 0)
             hosts[name.removeprefix(f"{site}-")] = HostSeen(addresses=addresses, bridge=masters.get(port, ""))
-    return Cloud(site=site, hosts=hosts, segments=segments, devices=frozenset(names.values()))
+    bridges = sum(link.bridge for link in links)
+    return Cloud(site=site, hosts=hosts, segments=segments, devices=frozenset(names.values()), bridges=bridges)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +87,7 @@ class _Link:
     peer: int
     vni: int
     vpn: str
+    bridge: bool
 
 
 def _link(link: Any) -> _Link:
@@ -93,6 +101,7 @@ def _link(link: Any) -> _Link:
         peer=int(link.get_attr("IFLA_LINK") or 0),
         vni=int(data.get_attr("IFLA_VXLAN_ID") or 0) if data is not None else 0,
         vpn=words[4] if len(words) == 6 else "",
+        bridge=bool(info and info.get_attr("IFLA_INFO_KIND") == "bridge"),
     )
 
 

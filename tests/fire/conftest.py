@@ -1,4 +1,4 @@
-"""`fire`: a federation that all stories of this folder set alight one after the other; it takes seconds to make."""
+"""`fire`: a federation that the stories of a file set alight one after the other; it takes seconds to make."""
 
 from __future__ import annotations
 
@@ -64,6 +64,6 @@ def kindle(topology: Topology, directory: Path) -> Iterator[Fire]:
         rig.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def fire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fire]:
     yield from kindle(read_topology(Path(__file__).parent), tmp_path_factory.mktemp("fire"))

@@ -19,7 +19,7 @@ PROJECT = "demo"
 
 @dataclass(slots=True)
 class Vpn:
-    """A Vpn that was promised. `members` as last acknowledged; None while a change is in doubt."""
+    """A Vpn that was promised. `members` as last acknowledged."""
 
     name: str
     home: str
@@ -27,9 +27,9 @@ class Vpn:
     id: str
     vni: int
     network: str
-    members: frozenset[str] | None
-    ending: bool = False
-    """Its deletion was acknowledged, or is in doubt."""
+    members: frozenset[str]
+    ending: str = ""
+    """`told`: its deletion was acknowledged; `asked`: perhaps it ends."""
 
 
 @dataclass(slots=True)
@@ -52,6 +52,8 @@ class Ledger:
     """(site, name) → prefix."""
     doubts: set[tuple[str, str, str]] = field(default_factory=set)
     """(what, site, name): asked for, or to be deleted, and never answered."""
+    pending: set[str] = field(default_factory=set)
+    """Vpns of which a change is in doubt: asked for at another site than the home, or never answered."""
     ended: set[str] = field(default_factory=set)
     """Ids of Vpns that are gone for good."""
     refused: list[str] = field(default_factory=list)
@@ -87,6 +89,14 @@ class Ledger:
             self.doubts.add(("networks", site, name))
         elif answer.is_success:
             self.networks[site, name] = prefix
+        return answer is not None and answer.is_success
+
+    def delete_network(self, site: str, name: str) -> bool:
+        answer = self.ask(site, "DELETE", f"/v1/networks/{name}")
+        if answer is None:
+            self.doubts.add(("networks", site, name))
+        elif answer.is_success:
+            self.networks.pop((site, name), None)
         return answer is not None and answer.is_success
 
     def create_host(self, site: str, name: str, network: str) -> bool:
@@ -132,7 +142,7 @@ class Ledger:
         answer = self.ask(at, "PUT", f"/v1/vpns/{name}", {"attachments": attachments}, wait=wait)
         vpn = self.vpns[name]
         if answer is None or answer.status_code == HTTPStatus.ACCEPTED:
-            vpn.members = None
+            self.pending.add(name)
         elif answer.is_success:
             vpn.members = frozenset(ends)
         return answer
@@ -140,8 +150,13 @@ class Ledger:
     def delete_vpn(self, at: str, name: str, wait: float = 0.0) -> httpx.Response | None:
         """A Vpn that ends may take its time: those who hold ports keep it."""
         answer = self.ask(at, "DELETE", f"/v1/vpns/{name}", wait=wait)
-        if answer is None or answer.is_success or answer.json().get("code") in ("in-use", "owner-silent"):
-            self.vpns[name].ending = True
+        vpn = self.vpns[name]
+        if answer is not None and (
+            answer.json()["code"] == "in-use" if answer.is_error else at == vpn.home or "pending" not in answer.text
+        ):
+            vpn.ending = "told"
+        elif answer is None or answer.is_success:
+            vpn.ending = vpn.ending or "asked"
         if answer is not None and answer.status_code == HTTPStatus.NO_CONTENT:
             self.ended.add(self.vpns.pop(name).id)
         return answer
@@ -149,30 +164,39 @@ class Ledger:
     # ── Settling ───────────────────────────────────────────────────────────────────────────────────────────
 
     def settle(self) -> None:
-        """All agents can be asked again: each says what became of what it left unanswered. From then on it stands."""
+        """What is in doubt is as the sites say that it is, now: a request may still be on its way."""
         for what, site, name in sorted(self.doubts):
             told = self._told(what, site, name)
             if what == "networks":
+                self.networks.pop((site, name), None)
                 if told is not None:
-                    self.networks[site, name] = told["prefixes"][0]
-                else:
-                    self.networks.pop((site, name), None)
+                    self.networks[site, name] = ",".join(told["prefixes"])
             elif what == "hosts":
+                self.hosts.pop((site, name), None)
                 if told is not None:
                     self._host(site, told)
-                else:
-                    self.hosts.pop((site, name), None)
-            elif told is not None:
-                self._vpn(told, next(m["network"] for m in told["members"] if m["site"] == site))
-        self.doubts.clear()
+            else:
+                self.vpns.pop(name, None)
+                if told is not None:
+                    self._vpn(told, next(m["network"] for m in told["members"] if m["site"] == site))
         for vpn in list(self.vpns.values()):
-            told = self._told("vpns", vpn.home, vpn.id)
-            if vpn.ending and told is None:
-                self.ended.add(self.vpns.pop(vpn.name).id)
-            elif vpn.ending and told is not None and told["phase"] != "deleting":
-                vpn.ending = False  # the word never came to its home
-            elif vpn.members is None and told is not None:
-                vpn.members = frozenset(m["site"] for m in told["members"] if not m["leaving"])
+            if vpn.ending or vpn.name in self.pending:
+                self._look_at(vpn, self._told("vpns", vpn.home, vpn.id))
+
+    def _look_at(self, vpn: Vpn, told: Any) -> None:
+        if told is None and vpn.ending:
+            self.ended.add(self.vpns.pop(vpn.name).id)
+        elif told is not None and vpn.name in self.pending:
+            vpn.members = frozenset(m["site"] for m in told["members"] if not m["leaving"])
+
+    def close(self) -> None:
+        """All is as it was promised, and from now on it stands: what was in doubt is so no more."""
+        self.doubts.clear()
+        self.pending.clear()
+        for vpn in self.vpns.values():
+            if vpn.ending:
+                told = self._told("vpns", vpn.home, vpn.id)
+                vpn.ending = "told" if told is not None and told["phase"] == "deleting" else ""
 
     def _told(self, what: str, site: str, name: str) -> Any:
         answer = self.rig[site].call("GET", f"/v1/{what}/{name}", project=PROJECT)

@@ -38,6 +38,11 @@ def wrong(rig: FireRig, ledger: Ledger) -> list[str]:
         *(w for vpn in ledger.vpns.values() for w in _promised(vpn, lists, clouds)),
         *_nothing_else(ledger, lists, clouds),
         *_hosts(ledger, clouds),
+        *(
+            w
+            for site in rig
+            for w in _networks(ledger, site.items("/v1/networks", project=PROJECT), clouds[site.name])
+        ),
         *_packets(rig, ledger, lists),
     ]
 
@@ -49,19 +54,20 @@ def _promised(vpn: Vpn, lists: dict[str, dict[str, Any]], clouds: dict[str, Clou
         yield f"I3: {vpn.name} ({vpn.id}) was promised and is not at its home {vpn.home}"
         return
     if told["phase"] == "refused":
+        yield from (f"I4: {vpn.name} was refused and stands at {c.site}" for c in clouds.values() if vpn.id in c.vpns)
         return
     if told["phase"] == "deleting" and vpn.ending:
-        if not told["reason"]:
-            yield f"I5: {vpn.name} is deleting and does not say who holds it"
+        if not any(m["ports_in_use"] for m in told["members"]):
+            yield f"I5: {vpn.name} does not end, and nobody holds it: {told['reason']}"
         return
     if (told["name"], told["kind"], told["vni"]) != (vpn.name, vpn.kind, vpn.vni):
         yield f"I3: {vpn.name} was promised otherwise: {told}"
     members = {m["site"]: m for m in told["members"]}
-    if vpn.members is not None and {s for s, m in members.items() if not m["leaving"]} != vpn.members:
+    if {s for s, m in members.items() if not m["leaving"]} != vpn.members:
         yield f"I3: {vpn.name} was promised to {sorted(vpn.members)} and has {sorted(members)}"
     for member in told["members"]:
         yield from _member(vpn, told, member, lists[member["site"]].get(vpn.id), clouds[member["site"]])
-    if told["phase"] != "ready":
+    if told["phase"] != "ready" and not any(m["answer"] == "refused" and m["reason"] for m in members.values()):
         yield f"I5: {vpn.name} is {told['phase']}: {told['reason']}"
 
 
@@ -100,6 +106,17 @@ def _hosts(ledger: Ledger, clouds: dict[str, Cloud]) -> Iterable[str]:
                 yield f"I4: host {name} at {site} was never promised, or was deleted"
 
 
+def _networks(ledger: Ledger, told: list[Any], cloud: Cloud) -> Iterable[str]:
+    """I3 and I4 for networks: those that were promised, those that Vpns made, and as many bridges."""
+    promised = {name: prefix for (site, name), prefix in ledger.networks.items() if site == cloud.site}
+    names = {n["name"]: ",".join(n["prefixes"]) for n in told}
+    yield from (f"I3: network {n} at {cloud.site} was promised" for n, p in promised.items() if names.get(n) != p)
+    made = {vpn.network for vpn in ledger.vpns.values() if cloud.site in vpn.members or vpn.ending}
+    yield from (f"I4: network {n} at {cloud.site} was not promised" for n in names.keys() - promised.keys() - made)
+    if cloud.bridges != len(told):
+        yield f"I4: {cloud.bridges} bridges stand at {cloud.site} for networks {sorted(names)}"
+
+
 def _packets(rig: FireRig, ledger: Ledger, lists: dict[str, dict[str, Any]]) -> Iterable[str]:
     """I5 by packets: between all hosts of a Vpn that is ready."""
     for vpn in ledger.vpns.values():
@@ -115,13 +132,14 @@ def _packets(rig: FireRig, ledger: Ledger, lists: dict[str, dict[str, Any]]) -> 
 def out(rig: FireRig, ledger: Ledger, seconds: float = PATIENCE) -> float:
     """Put the fire out; until nothing is wrong any more. The seconds that took; AssertionError: what stays wrong."""
     rig.put_out()
-    ledger.settle()
     found: list[str] = []
     begun = time.monotonic()
 
     def well() -> bool:
         ledger.settle()
         found[:] = wrong(rig, ledger)
+        if not found:
+            ledger.close()
         return not found
 
     try:

@@ -3,8 +3,10 @@ promise, no health and no packet depends on what time a site believes it is."""
 
 from __future__ import annotations
 
+import httpx
+
 from tests.fire.conftest import Fire
-from tests.fire.test_paths import agreed, make, state
+from tests.fire.test_paths import LINKS, agreed, make, state
 from tests.net.topologies.rig import until
 
 HOUR = 3600.0
@@ -40,49 +42,52 @@ def test_certificates_run_out(fire: Fire) -> None:
         fire.rig.restart("lyon")
 
 
-def shut_out(fire: Fire, ahead: float, name: str, prefix: str) -> None:
-    """lyon's clock is set wrong by more than certificates allow: it is silent to its peers, who say why, and its own
-    users are served. Set right, it is met again."""
+def test_clocks_a_day_wrong(fire: Fire) -> None:
+    """lyon's clock is a day ahead, rennes' a day behind, so that what it shows has run out by everybody else's. They
+    are silent to their peers, who say why, and their own users are served. Set right, they are met again."""
     with fire.story():
-        fire.rig.set_clock("lyon", ahead)
-        for peer in ("nantes", "rennes"):
-            fire.net.break_off("lyon", peer)  # connections that were made in time are good for hours
-        until("nantes misses lyon", lambda: state(fire, "nantes", "lyon") == "silent")
-        until("lyon misses nantes", lambda: state(fire, "lyon", "nantes") == "silent")
+        fire.rig.set_clock("lyon", 26 * HOUR)
+        fire.rig.set_clock("rennes", -26 * HOUR)
+        for one, other in LINKS:
+            fire.net.break_off(one, other)  # connections that were made in time are good for hours
+        for one, other in LINKS:
+            until(f"{one} misses {other}", lambda o=one, p=other: state(fire, o, p) == "silent")  # type: ignore[misc]
+            until(f"{other} misses {one}", lambda o=other, p=one: state(fire, o, p) == "silent")  # type: ignore[misc]
         until("lyon says why", lambda: "certificate" in problem(fire, "lyon", "nantes"))
-        make(fire, name, prefix, wait=1)
-        assert not agreed(fire, "nantes", name)
-        assert fire.ledger.create_host("lyon", f"{name}-here", "blue")
-        assert fire.ledger.create_vpn("lyon", f"{name}-back", "l3", {"lyon": "db", "rennes": "db"}, wait=1)
+        until("nantes says why", lambda: "certificate" in problem(fire, "nantes", "rennes"))
+        make(fire, "wrongday", "10.51.0.0/24", wait=1)
+        assert not agreed(fire, "nantes", "wrongday")
+        assert fire.ledger.create_host("lyon", "ahead", "blue")
+        assert fire.ledger.create_host("rennes", "behind", "blue")
+        assert fire.ledger.create_vpn("lyon", "wrongday-back", "l3", {"lyon": "db", "rennes": "db"}, wait=1)
 
 
-def in_time(fire: Fire, ahead: float, name: str, prefix: str) -> None:
-    """lyon's clock is wrong by hours, and nobody notices."""
+def test_clocks_hours_wrong(fire: Fire) -> None:
+    """lyon's clock is seven hours ahead, rennes' seven behind: that is noticed where a time is told from one site to
+    another, and nowhere else."""
     with fire.story():
-        fire.rig.set_clock("lyon", ahead)
-        fire.rig.restart("lyon")
-        make(fire, name, prefix, wait=20)
-        assert agreed(fire, "nantes", name)
-        told = fire.ledger.update_vpn("lyon", name, {"nantes": name, "lyon": ""}, wait=20)
-        assert told is not None
-        assert told.is_success, f"asked for at lyon, whose clock is {ahead / HOUR:g} h ahead: {told.text}"
+        for site, ahead in (("lyon", 7 * HOUR), ("rennes", -7 * HOUR)):
+            fire.rig.set_clock(site, ahead)
+            fire.rig.restart(site)
+        make(fire, "hours", "10.52.0.0/24", wait=30)
+        assert agreed(fire, "nantes", "hours")
+        assert proposed(fire, "lyon", "hours", {"nantes": "hours", "lyon": ""}).is_success
+        # A proposal says until when it is good, by its maker's clock.
+        told = proposed(fire, "rennes", "stretch", {"nantes": "blue", "rennes": ""})
+        assert "it came too late" in told.text, told.text
 
 
-def test_clock_a_day_ahead(fire: Fire) -> None:
-    shut_out(fire, 26 * HOUR, "dayahead", "10.51.0.0/24")
+def proposed(fire: Fire, at: str, name: str, ends: dict[str, str]) -> httpx.Response:
+    """The home's word on a change that is asked for elsewhere, of the Vpn as it stands there by then."""
+    told: list[httpx.Response | None] = []
 
+    def current() -> bool:
+        told.append(fire.ledger.update_vpn(at, name, ends, wait=20))
+        return told[-1] is not None and "changed meanwhile" not in told[-1].text
 
-def test_clock_a_day_behind(fire: Fire) -> None:
-    """What lyon shows has run out by everybody else's clock."""
-    shut_out(fire, -26 * HOUR, "daybehind", "10.51.1.0/24")
-
-
-def test_clock_hours_ahead(fire: Fire) -> None:
-    in_time(fire, 7 * HOUR, "ahead", "10.52.0.0/24")
-
-
-def test_clock_hours_behind(fire: Fire) -> None:
-    in_time(fire, -7 * HOUR, "behind", "10.52.1.0/24")
+    until(f"the home of {name} has an answer for {at}", current)
+    assert told[-1] is not None
+    return told[-1]
 
 
 def test_health_does_not_outlive_packets_when_the_clock_is_set_back(fire: Fire) -> None:
