@@ -62,7 +62,8 @@ def story(seed: int, profile: Profile) -> Story:
     if w.odds(profile.themed):
         rates = _theme(w, rates)
     steps = chance.randint(*profile.steps)
-    seconds = chance.uniform(*profile.seconds)
+    low, high = profile.seconds
+    seconds = low + (high - low) * chance.random() ** 3  # short ones cost less, and meet as much
     _opening(w)
     if profile.absence:
         _absence(w)
@@ -75,12 +76,12 @@ def story(seed: int, profile: Profile) -> Story:
 def _swarm(w: Writer) -> dict[str, Rates]:
     """The rates of this story: a random part of the faults is off, and the scenes that need them."""
     profile = w.profile
-    w.off = tuple(name for name in profile.faults if w.odds(profile.swarm))
-    faults = {name: rate for name, rate in profile.faults.items() if name not in w.off}
+    w.off = tuple(name for name, rate in profile.faults.items() if w.odds(profile.swarm) or not rate)
+    faults = {name: rate for name, rate in profile.faults.items() if w.may(name)}
     scenes = {
         name: rate
         for name, rate in profile.scenes.items()
-        if not SCENES[name].needs or any(n in profile.faults and n not in w.off for n in SCENES[name].needs)
+        if rate and (not SCENES[name].needs or any(w.may(n) for n in SCENES[name].needs))
     }
     return {"deeds": profile.deeds, "contested": profile.contested, "faults": faults, "scenes": scenes}
 

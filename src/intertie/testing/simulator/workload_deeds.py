@@ -55,7 +55,7 @@ def stretch(w: Writer) -> None:
     if home is None or not others:
         return
     free = [n for n in w.known.free_nets(home, project) if roomy(n, len(others) + 1)]
-    net = w.one(free) if w.odds(0.5) else None
+    net = w.one(free) if w.odds(0.7) else None
     net = net or w.make_net(home, project, stretchable(w, len(others) + 1))
     if net is not None:
         w.rest(0.0, 0.5)

@@ -201,7 +201,7 @@ class Writer:
         mine = [n for n in self.known.nets if (n.site, n.project, n.made_for) == (site, project, "")]
         beside_all = [o.prefixes for o in beside]
         fit = [n for n in mine if not any(overlap(n.prefixes, p) for p in beside_all) and not self._routes(n, beside)]
-        if fit and self.odds(0.6):
+        if fit and self.odds(0.8):
             return self.one(fit)
         return self.make_net(site, project, self.prefixes()) if self.known.runs(site, self.now) else None
 
