@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import json
 import random
 import traceback
 from base64 import b64decode, b64encode
@@ -17,7 +18,7 @@ from typing import Protocol
 
 from intertie.agent.ports import Echo, Invitation
 from intertie.model.bodies import Address
-from intertie.model.codec import encode
+from intertie.model.codec import dumps, encode
 from intertie.model.errors import Refused
 from intertie.model.items import Segment
 from intertie.model.records import Draft, Order, Record
@@ -28,8 +29,10 @@ from intertie.testing.fake_transport import FakeUnderlay
 class FakeKeys:
     """Signatures that only their maker can make, without arithmetic: the world keeps the secrets."""
 
-    def __init__(self, site: str, secrets: dict[str, bytes]) -> None:
+    def __init__(self, site: str, secrets: dict[str, bytes], later: bool = False) -> None:
+        """`later`: the site runs a later version, whose records have a field that this one does not know."""
         self.site = site
+        self._later = later
         self._secrets = secrets
         secrets.setdefault(site, sha256(f"secret of {site}".encode()).digest())
 
@@ -43,7 +46,7 @@ class FakeKeys:
 
     def seal(self, site: str, draft: Draft, order: Order) -> Record:
         header = draft.header(site, order)
-        raw = encode(header, draft.body)
+        raw = _with_a_field_more(encode(header, draft.body)) if self._later else encode(header, draft.body)
         return Record(header, draft.body, raw, self.sign(raw))
 
     def sign(self, raw: bytes) -> bytes:
@@ -64,6 +67,11 @@ class FakeKeys:
 
     def point_of(self, root: str) -> bytes:
         return b64decode(root)
+
+
+def _with_a_field_more(raw: bytes) -> bytes:
+    found = json.loads(raw)
+    return dumps({**found, "body": {**found["body"], "later": "said by a later version"}})
 
 
 class FakeInvitations:

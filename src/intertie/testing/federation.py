@@ -87,6 +87,10 @@ class Armed:
     left: int = 1
 
 
+def _nobody(site: str) -> bool:
+    return False
+
+
 def _nobody_asks(site: str) -> None:
     return None
 
@@ -113,6 +117,8 @@ class World:
         self.skews: dict[str, timedelta] = {}
         """How far each site's wall clock is from right."""
         self.armed: dict[str, Armed] = {}
+        self.later: Callable[[str], bool] = _nobody
+        """Whether a site runs a later version of Intertie (I20)."""
         self.wrote: Callable[[str, Committed], None] = _nobody_looks
         self.made: Callable[[str], None] = _nobody_asks
         """Told of a site that was just made."""
@@ -172,7 +178,7 @@ class World:
         store = MemoryStore(site=name, disk=self.disks[name])
         ports = Ports(
             store=WatchedStore(store, point, lambda done: self.wrote(name, done)),
-            keys=FakeKeys(name, self.secrets),
+            keys=FakeKeys(name, self.secrets, self.later(name)),
             clock=_SiteClock(self.skews, name),
             ids=SeededIds(random.Random(f"{self.seed}/ids/{name}/{start}")),
             chance=random.Random(f"{self.seed}/jitter/{name}/{start}"),

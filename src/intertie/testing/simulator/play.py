@@ -10,6 +10,7 @@ old messages that come once more.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -42,6 +43,8 @@ ECHO = 30.0
 """Seconds in which whatever old messages stir up would show."""
 REPLAYED = 3
 """Old messages of each link that come once more at the end."""
+LATER = 0.3
+"""Probability that a site runs a later version."""
 HANGING = 180.0
 """Seconds after the last step in which every user has heard something."""
 
@@ -65,6 +68,8 @@ class _Play:
         self.story = story
         self.world = World(story.seed, story.delay, SETTINGS)
         self.world.network.carried = None
+        # Versions are mixed (I20): some sites sign more than this version reads.
+        self.world.later = lambda name: random.Random(f"{story.seed}/version/{name}").random() < LATER
         self.oracle = Oracle(_Stage(self.world))
         self.recorder = Recorder(keep_lines)
         self.watchers: tuple[Watcher, ...] = (self.recorder, self.oracle, *watchers)
