@@ -112,7 +112,7 @@ class Rounds:
         self.orphans = plan.orphans
         failures = [f for c in plan.changes if (f := await self._carry_out(c)) is not None]
         agent.failures = {k[1]: reason.text for k, reason in failures}
-        segments = tuple(i for i in wanted if isinstance(i, Segment))
+        segments = tuple(sorted((i for i in wanted if isinstance(i, Segment)), key=key))
         failures += [(key(s), _loop(agent.site)) for s in segments if s.blocked]
         await self.health.watch(segments)
         await self.health.check_loops()
