@@ -14,6 +14,7 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 
 from intertie.agent.access import Caller
 from intertie.agent.agent import Settings
@@ -35,9 +36,9 @@ from intertie.testing.simulator.users import Users
 from intertie.testing.simulator.watch import Told, Watcher
 from intertie.testing.virtual_time import VirtualLoop, run
 
-SETTINGS = Settings(name="", version="0", probe_every=5.0, probe_window=16.0)
-"""Probes are sparse: what they find changes seldom, and they would be most of what happens."""
-ROUNDS = 16.0
+SETTINGS = Settings(name="", version="0", heartbeat=20.0, round_every=10.0, probe_every=15.0, probe_window=46.0)
+"""Idle beats, rounds and probes are sparse: news does not wait for them, and they would be most of what happens."""
+ROUNDS = 31.0
 """Seconds in which everybody runs three rounds."""
 ECHO = 30.0
 """Seconds in which whatever old messages stir up would show."""
@@ -61,12 +62,22 @@ def _planted(name: str):  # type: ignore[no-untyped-def]
     return PLANTS[name].apply()
 
 
+def _paced(pace: float) -> Settings:
+    return replace(
+        SETTINGS,
+        heartbeat=SETTINGS.heartbeat * pace,
+        round_every=SETTINGS.round_every * pace,
+        probe_every=SETTINGS.probe_every * pace,
+        probe_window=SETTINGS.probe_window * pace,
+    )
+
+
 class _Play:
     """One run of a story."""
 
     def __init__(self, story: Story, watchers: Sequence[Watcher], keep_lines: bool) -> None:
         self.story = story
-        self.world = World(story.seed, story.delay, SETTINGS)
+        self.world = World(story.seed, story.delay, _paced(story.pace))
         self.world.network.carried = None
         # Versions are mixed (I20): some sites sign more than this version reads.
         self.world.later = lambda name: random.Random(f"{story.seed}/version/{name}").random() < LATER
@@ -114,12 +125,12 @@ class _Play:
         await asyncio.sleep(self.story.calm)
         for watcher in self.watchers:
             watcher.rested(self._now())
-        await asyncio.sleep(ROUNDS)
+        await asyncio.sleep(ROUNDS * self.story.pace)
         network = self.world.network
         for (a, b), link in sorted(network.links.items()):
             for body in list(link.requests)[:: max(len(link.requests) // REPLAYED, 1)]:
                 network.replay(a, b, body)
-        await asyncio.sleep(ECHO)
+        await asyncio.sleep(ECHO * self.story.pace)
 
     async def _until_idle(self, seconds: float) -> None:
         if self.users.busy:
