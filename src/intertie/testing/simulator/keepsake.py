@@ -38,6 +38,7 @@ def as_json(kept: Keepsake) -> str:
         "sites": story.sites,
         "delay": story.delay,
         "calm": story.calm,
+        "pace": story.pace,
     }
     lines = [f"  {json.dumps(k)}: {json.dumps(v, ensure_ascii=False)}," for k, v in head.items()]
     steps = ",\n".join(f"    {json.dumps(_plain(s), ensure_ascii=False)}" for s in story.steps)
@@ -54,6 +55,7 @@ def from_json(text: str) -> Keepsake:
         steps=tuple(_step(s) for s in read["steps"]),
         delay=float(read["delay"]),
         calm=float(read["calm"]),
+        pace=float(read.get("pace", 1.0)),
     )
     return Keepsake(story=story, broke=str(read.get("broke", "")), what=str(read.get("what", "")))
 

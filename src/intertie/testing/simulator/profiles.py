@@ -202,6 +202,8 @@ class Profile:
     of one or two kinds, with one crash point and one lie, again and again."""
     trouble: tuple[float, float] = (5.0, 90.0)
     """How long cuts, weather and outages last, virtual seconds, from, to."""
+    pace: float = 1.0
+    """Agents beat, look and probe this many times as seldom as usual."""
     absence: float = 0.0
     """Seconds for which one site is dead, once a story; 0: not at all."""
 
@@ -358,6 +360,8 @@ _PROFILES = (
         mix={"deeds": 70, "contested": 20, "faults": 4, "scenes": 3},
         scenes={"churn": 2, "crash-point": 1},
         absence=30 * 86400.0,
+        pace=120.0,
+        calm=7200.0,
     ),
     replace(
         MIXED,

@@ -134,6 +134,8 @@ class Story:
     delay: float = 0.02
     """One way, seconds."""
     calm: float = 120.0
+    pace: float = 1.0
+    """Agents beat, look and probe this many times as seldom as usual: for stories of many days."""
 
     def without(self, taken: frozenset[int]) -> Story:
         """The same story without the steps at these places."""

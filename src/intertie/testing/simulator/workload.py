@@ -70,7 +70,9 @@ def story(seed: int, profile: Profile) -> Story:
         seconds = profile.absence
     _acts(w, rates, steps, seconds)
     told = tuple(sorted(w.steps, key=lambda s: s.at))
-    return Story(seed=seed, profile=profile.name, sites=sites, steps=told, delay=delay, calm=profile.calm)
+    return Story(
+        seed=seed, profile=profile.name, sites=sites, steps=told, delay=delay, calm=profile.calm, pace=profile.pace
+    )
 
 
 def _swarm(w: Writer) -> dict[str, Rates]:
