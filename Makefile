@@ -3,13 +3,14 @@
 # Set-up talks on stderr. make's own failure is always 2; for exact exit codes call .venv/bin/intertie.
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check bench soak lab-openstack clean
+.PHONY: help venv demo test fire check bench soak lab-openstack clean
 MAKEFLAGS += --no-print-directory
 export PYTHON
 
 help:
 	@echo 'make demo           three sites in network namespaces, joined and serving; ARGS=--check to test and leave'
-	@echo 'make test           everything, each lane timed; LANES="check unit federation contract net demo"'
+	@echo 'make test           everything, each lane timed; LANES="check unit federation contract net fire demo"'
+	@echo 'make fire           a story of faults over real agents; SECONDS=1800 SEED=7 for a longer one'
 	@echo 'make check          format, lint, types, import rules, unit tests: under a minute'
 	@echo 'make bench | soak | lab-openstack'
 	@echo 'make venv | clean   the environment in .venv'
@@ -22,6 +23,9 @@ demo: venv
 
 test: venv
 	@.venv/bin/python tools/run_tests.py $(LANES)
+
+fire: venv
+	@INTERTIE_FIRE_SECONDS='$(SECONDS)' INTERTIE_FIRE_SEED='$(SEED)' .venv/bin/python -m pytest -s tests/fire/test_story.py
 
 check: venv
 	@.venv/bin/python tools/run_tests.py check unit

@@ -5,6 +5,7 @@
     federation  tests/federation   many agents in one process       simulated network and clock
     contract    tests/contract     stores, drivers, REST against what interface.md promises
     net         tests/net          real kernels: namespaces, VXLAN  tests/conftest.py makes the namespaces
+    fire        tests/fire         real agents, one fault after the other; packets, clouds and promises are checked
     demo        tests/demo         the demo as a newcomer meets it
 
 Run as root, `net` and `demo` run twice: as root, then as an ordinary user (uid 65534) from a fresh copy of the
@@ -34,7 +35,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(".venv/bin")
 SPREAD = ("unit",)
 """Lanes whose tests share nothing and run on all cores at once."""
-LANES = ("check", "unit", "federation", "contract", "net", "demo")
+LANES = ("check", "unit", "federation", "contract", "net", "fire", "demo")
 TWICE = ("net", "demo")
 ORDINARY = 65534
 LANE_SECONDS = 1200

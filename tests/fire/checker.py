@@ -148,11 +148,22 @@ _HEADER = struct.Struct("=IHHII")
 _LINKS, _IFLA_IFNAME, _LINK_HEADER = (16, 17), 3, 16
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One message: in which namespace, its type, the device that it is about ("": none), and whether it is about that
+    device as a port of a bridge."""
+
+    place: str
+    kind: int
+    device: str
+    port: bool
+
+
 @dataclass(slots=True)
 class Written:
-    """Messages by which kernels told of changes to devices, addresses, routes and filters, by place."""
+    """Messages by which kernels told of changes to devices, addresses, routes and filters."""
 
-    found: dict[str, list[str]] = field(default_factory=dict)
+    found: list[Told] = field(default_factory=list)
 
 
 @contextmanager
@@ -163,8 +174,7 @@ def writes(places: dict[str, Network]) -> Iterator[Written]:
     try:
         yield written
         for name, sockets in opened.items():
-            if kinds := [kind for sock in sockets for kind in _drain(sock)]:
-                written.found[name] = kinds
+            written.found += [Told(name, *told) for sock in sockets for told in _drain(sock)]
     finally:
         for sockets in opened.values():
             for sock in sockets:
@@ -180,7 +190,7 @@ def _listen() -> tuple[socket.socket, ...]:
     return route, rules
 
 
-def _drain(sock: socket.socket) -> Iterator[str]:
+def _drain(sock: socket.socket) -> Iterator[tuple[int, str, bool]]:
     while True:
         try:
             data = sock.recv(1 << 17)
@@ -191,7 +201,7 @@ def _drain(sock: socket.socket) -> Iterator[str]:
             body = data[_HEADER.size : length]
             data = data[(length + 3) & ~3 :]
             words = dict(attributes(body[_LINK_HEADER:])) if kind in _LINKS else {}
-            yield f"message {kind} {words.get(_IFLA_IFNAME, b'').rstrip(bytes(1)).decode()} {body.hex()}"
+            yield kind, words.get(_IFLA_IFNAME, b"").rstrip(b"\0").decode(), body[0] == socket.AF_BRIDGE
 
 
 def everywhere(rig: Rig, site: str) -> dict[str, Network]:
