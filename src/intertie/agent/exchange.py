@@ -115,7 +115,9 @@ class Exchange:
         held = agent.cursors.get(peer, Cursor())
         records = [r for r in message.records if self._genuine(r, peer, pinned)]
         # Only what follows on without a gap moves the cursor; after a gap our next word says so, and it comes again.
-        cursor = max(held, message.upto) if message.since <= held else None
+        # Nor does what a site says while it takes its own past back: what returns to it lies below that.
+        follows = message.since <= held and not message.recover
+        cursor = max(held, message.upto) if follows else None
         await agent.take(peer, records, cursor, message.held)
         if agent.recovering and peer not in agent.told_by and (message.returns or message.returned):
             await self._take_back(peer, message)

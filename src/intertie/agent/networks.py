@@ -283,7 +283,14 @@ def _new_host(situation: Situation, id: str, name: str, network: NetworkView, wa
             raise Conflict(f"there is a host {name} already", code="name-taken", hint="intertie host list")
     _not_leaving(situation, network)
     here = wanted_networks(table).get(network.id)
-    held = network_ranges(table, here) if here is not None else network.ranges
+    if here is None:
+        # An orphan of a lost store (rule 19) is kept as it is; the round would never make a host on it.
+        raise Conflict(
+            f"no record of {situation.site} explains network {network.name}: it is kept, and takes no new hosts",
+            code="in-use",
+            hint="make a network of another name",
+        )
+    held = network_ranges(table, here)
     taken = {*gateways_of(table, network.id, network.prefixes), *_seen(situation, network.id)}
     taken |= {a for _, b in table.bodies(Kind.HOST, HostBody) if b.network == network.id for a in b.addresses}
     addresses = tuple(_asked(a, network, held, taken) for a in wanted) or tuple(_free(network, held, taken))

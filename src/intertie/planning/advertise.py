@@ -105,8 +105,8 @@ def _last_word(
     if said is not None:
         body = replace(said, word=Word.DRAINED, ports=0, order=vpn.order, digest=vpn.digest)
     elif vpn.live and site in vpn.header.owes and not _answered_since(standing, vpn):
-        # Nothing is held here: the home may stop telling.
-        names = (vpn.home,)
+        # Nothing is held here: the home may stop telling. Who was told of a yes hears of its end, however late.
+        names = tuple(sorted({vpn.home, *(standing.header.names if standing is not None else ())} - {site}))
         body = AnswerBody(vpn=vpn.id, order=vpn.order, digest=vpn.digest, word=Word.DRAINED)
     else:
         return None

@@ -59,8 +59,8 @@ class RestJudge:
 
     def calm(self, site: str) -> bool:
         """Whether the site has heard all that those say whom it trusts. Who is forgotten by a peer, or lied to, may
-        hear for the first time what comes again at the end."""
-        strange = any(self.scene.doubtful(s) for s in (site, *self._pins.get(site, ())))
+        hear for the first time what comes again at the end; who lost its store cannot know what is old."""
+        strange = any(self.scene.doubtful(s) for s in (site, *self._pins.get(site, ()))) or site in self.scene.rolled
         return not strange and all(self.friends(site, p) for p in self._pins.get(site, ()))
 
     def _stuck(self, site: str) -> bool:

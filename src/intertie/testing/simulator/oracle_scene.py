@@ -163,7 +163,7 @@ class Scene:
             self.copied[site] = at
         elif step.verb in (Verb.LOSE_STORE, Verb.RESTORE):
             self._roll(at, site, dict(self.view.records(site)))
-        elif step.verb is Verb.LIE:
+        elif step.verb is Verb.LIE and step.point != "stolen-certificate":
             self.liars.add(site)
         elif step.verb is Verb.CLONE:
             self.clones.add(site)

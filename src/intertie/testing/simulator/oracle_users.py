@@ -155,8 +155,8 @@ class Books:
         if not hasattr(view, "epoch") or not hasattr(view, "version"):
             return
         incarnation, seq = view.version
-        record = self.scene.top.get(view.id)
-        adopter = record.order.adopter if record is not None and record.order.epoch == view.epoch else ""
+        # Who adopted it is its home since (rule 14).
+        adopter = view.owner if view.epoch else ""
         shown = Order(view.epoch, adopter, incarnation, seq)
         self.vpns[view.id] = max(shown, self.vpns.get(view.id, shown))
 

@@ -130,6 +130,7 @@ class WorldJudge:
         if after is not None:
             self._number(at, site, after)
             self._joins(at, site, after)
+            self._routes(at, site, before, after)
         if before is not None and after is not None:
             self._remotes(at, site, before, after)
 
@@ -145,6 +146,19 @@ class WorldJudge:
         here = (site, segment.bridge)
         for place in self._joined(site, segment.bridge):
             self._addresses(at, here, place)
+
+    def _routes(self, at: float, site: str, before: Segment | None, after: Segment) -> None:
+        """I16: packets go to a member, and may come from it, for prefixes of which it has said itself that they are
+        attached there; whatever the home writes."""
+        had = {(r.site, p) for r in before.remotes for p in r.prefixes} if before is not None else set()
+        for remote in after.remotes:
+            new = [p for p in remote.prefixes if (remote.site, p) not in had]
+            if new and not self.scene.doubtful(remote.site):
+                said = self.scene.lately(at, site, answer_id(remote.site, after.vpn))
+                stated = {p for answer in said for p in answer.body.prefixes}
+                for prefix in [p for p in new if p not in stated]:
+                    words = f"{site} routes {prefix} to {remote.site} in Vpn {after.vpn}, which has not said so"
+                    self.scene.broken("I16", at, words)
 
     def _segment_gone(self, at: float, site: str, segment: Segment) -> None:
         if not self._may_go(at, site, segment.vpn, segment.network):

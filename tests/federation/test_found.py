@@ -1,0 +1,85 @@
+"""What the simulator's oracle found in the product, each told once more as the shortest story (docs/found.md)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from intertie.model.errors import Conflict
+from intertie.model.records import Record, State
+from intertie.planning.identity import answer_id
+from intertie.testing.federation import OPERATOR, World, attachment
+from tests.federation.test_life import SITES, everywhere, l2, scenario
+
+
+def held(world: World, site: str, id: str) -> Record | None:
+    """A record as the site's disk has it."""
+    return world.disks[site].records().get(id)
+
+
+def said(world: World, site: str, id: str) -> State | None:
+    """The state of that record."""
+    record = held(world, site, id)
+    return record.header.state if record is not None else None
+
+
+def live(world: World, site: str, id: str) -> bool:
+    return said(world, site, id) is not State.WITHDRAWN
+
+
+def test_two_sites_that_lose_their_databases_together_get_each_others_records_back() -> None:
+    """What returns to a home lies below what it says meanwhile: who reads that as new would skip it for ever."""
+
+    async def story(world: World) -> None:
+        id = await l2(world)
+        await world.until(everywhere(world, id))
+        for site in ("nantes", "lyon"):
+            await world.crash(site)
+            world.disks[site].lose()
+        # The home speaks to lyon before rennes gives its records back.
+        world.cut("nantes", "rennes")
+        world.cut("lyon", "rennes")
+        for site in ("nantes", "lyon"):
+            await world.start(site)
+        await asyncio.sleep(5.0)
+        world.heal()
+        await world.until(lambda: all(held(world, s, id) is not None for s in SITES))
+        await world.until(everywhere(world, id))
+
+    scenario(story)
+
+
+def test_no_host_is_promised_on_a_network_that_no_record_explains() -> None:
+    async def story(world: World) -> None:
+        await world.net("lyon", "db", "10.2.0.0/24")
+        await world.crash("lyon")
+        world.disks["lyon"].lose()
+        site = await world.start("lyon")
+        await world.until(lambda: not site.agent.recovering)
+        assert [n.name for n in site.networks.all(OPERATOR)] == ["db"], "it is kept, and shown"
+        with pytest.raises(Conflict):
+            await site.networks.create_host(OPERATOR, "web", "db")
+
+    scenario(story)
+
+
+def test_the_end_of_an_answer_reaches_whoever_was_told_of_the_answer() -> None:
+    """A member leaves while another is out of reach; then the Vpn closes, which the one that left acknowledges."""
+
+    async def story(world: World) -> None:
+        id = await l2(world)
+        await world.until(everywhere(world, id))
+        await world.running["rennes"].networks.create_host(OPERATOR, "web", "blue")
+        await world.until(lambda: bool(world.systems["rennes"].hosts))
+        world.cut("lyon", "rennes")
+        vpns = world.running["nantes"].vpns
+        await vpns.update(OPERATOR, id, "", (attachment("nantes:blue"), attachment("rennes")), "*")
+        await world.until(lambda: not live(world, "lyon", answer_id("lyon", id)))
+        await vpns.delete(OPERATOR, id)
+        await world.until(lambda: said(world, "lyon", id) is State.CLOSING)
+        await asyncio.sleep(1.0)
+        world.heal()
+        await world.until(lambda: not live(world, "rennes", answer_id("lyon", id)))
+
+    scenario(story)
