@@ -11,11 +11,12 @@ import random
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from ipaddress import ip_network
 from typing import Any
 
 from intertie.agent.ports import PeerAddress
 from intertie.model import wire
-from intertie.model.bodies import AnswerBody, VpnBody
+from intertie.model.bodies import AnswerBody, Attachment, VpnBody, VpnKind
 from intertie.model.codec import encode
 from intertie.model.errors import IntertieError
 from intertie.model.records import Cursor, Header, Kind, Record
@@ -161,6 +162,31 @@ def _impersonate_home(liar: _Liar) -> bytes | None:
     return liar.message(liar.twisted(liar.later(record), replace(record.body, prefixes=(), endpoints=())))
 
 
+def _stolen_certificate(liar: _Liar) -> bytes | None:
+    """Not the site: a thief of its certificate, who may call in its name but has not the key that signs records."""
+    record = liar.pick([r for r in liar.records(Kind.VPN, own=True) if r.live])
+    if record is None:
+        return None
+    body = replace(record.body, name=f"{record.body.name}-y")
+    raw = encode(liar.later(record), body)
+    return liar.message(Record(liar.later(record), body, raw, bytes(32)))
+
+
+def _grab_prefix(liar: _Liar) -> bytes | None:
+    """A home says of another member that a prefix lies there which that member has not."""
+    own = [r for r in liar.records(Kind.VPN, own=True) if r.live and r.body.kind is VpnKind.L3]
+    record = liar.pick([r for r in own if any(_loose(liar, a) for a in r.body.attachments)])
+    if record is None:
+        return None
+    more = ip_network("10.254.0.0/16")
+    given = tuple(replace(a, prefixes=(*a.prefixes, more)) if _loose(liar, a) else a for a in record.body.attachments)
+    return liar.message(liar.twisted(liar.later(record), replace(record.body, attachments=given)))
+
+
+def _loose(liar: _Liar, a: Attachment) -> bool:
+    return a.site not in (liar.site, liar.other) and not a.agreed
+
+
 LIES: dict[str, Callable[[_Liar], bytes | None]] = {
     "foreign-record": _foreign_record,
     "forged": _forged,
@@ -172,4 +198,6 @@ LIES: dict[str, Callable[[_Liar], bytes | None]] = {
     "sights": _sights,
     "nonsense": _nonsense,
     "impersonate-home": _impersonate_home,
+    "stolen-certificate": _stolen_certificate,
+    "grab-prefix": _grab_prefix,
 }
