@@ -9,10 +9,11 @@ export PYTHON
 
 help:
 	@echo 'make demo           three sites in network namespaces, joined and serving; ARGS=--check to test and leave'
-	@echo 'make test           everything, each lane timed; LANES="check unit federation contract net fire demo"'
+	@echo 'make test           everything, each lane timed; LANES="check unit federation simulator contract net fire demo"'
 	@echo 'make fire           a story of faults over real agents; SECONDS=1800 SEED=7 for a longer one'
 	@echo 'make check          format, lint, types, import rules, unit tests: under a minute'
-	@echo 'make bench | soak | lab-openstack'
+	@echo 'make soak           the simulator for as long as told; SECONDS=3600 SEEDS=1.. PROFILE=all'
+	@echo 'make bench | lab-openstack'
 	@echo 'make venv | clean   the environment in .venv'
 
 venv:
@@ -33,8 +34,9 @@ check: venv
 bench:
 	@.venv/bin/python bench/peer_call.py $(ARGS)
 
-soak:
-	@echo 'make soak: there is no long run yet' >&2; exit 2
+soak: venv
+	@.venv/bin/intertie-sim run --seeds $(or $(SEEDS),1..) --profile $(or $(PROFILE),all) --seconds $(or $(SECONDS),3600) \
+		--keep-going $(ARGS)
 
 lab-openstack:
 	@echo 'make lab-openstack: there is no OpenStack test bed yet' >&2; exit 2

@@ -3,6 +3,7 @@
     check       format, lint, types, import rules, sizes            no tests, each tool one verdict
     unit        tests/unit         decisions, laws, codecs          no I/O to speak of
     federation  tests/federation   many agents in one process       simulated network and clock
+    simulator   tests/simulator    thousands of stories, by seed    virtual time; four minutes, INTERTIE_SIM_SECONDS
     contract    tests/contract     stores, drivers, REST against what interface.md promises
     net         tests/net          real kernels: namespaces, VXLAN  tests/conftest.py makes the namespaces
     fire        tests/fire         real agents, one fault after the other; packets, clouds and promises are checked
@@ -35,7 +36,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(".venv/bin")
 SPREAD = ("unit",)
 """Lanes whose tests share nothing and run on all cores at once."""
-LANES = ("check", "unit", "federation", "contract", "net", "fire", "demo")
+LANES = ("check", "unit", "federation", "simulator", "contract", "net", "fire", "demo")
 TWICE = ("net", "demo")
 ORDINARY = 65534
 LANE_SECONDS = 1200

@@ -85,8 +85,9 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("--story", type=Path, metavar="FILE", help="a story that was kept, instead of a seed")
     for added in (run, check, replay, shrink, story):
         added.add_argument("--profile", type=_profiles, default="mixed", metavar="P[,P…]", help="or all")
-    for added in (run, replay, shrink):
+    for added in (run, check, replay, shrink):
         added.add_argument("--plant", default="", metavar="NAME", help="with a planted bug switched on")
+    for added in (run, replay, shrink):
         added.add_argument("--mermaid", action="store_true", help="draw for Mermaid")
     for added in (run, shrink):
         added.add_argument("--plays", type=int, default=400, help="at most so many to shrink a story")
@@ -140,11 +141,10 @@ def run_seeds(asked: argparse.Namespace) -> int:
     return 1 if totals.bad else 0
 
 
-def _jobs(asked: argparse.Namespace, plant: str = "") -> Iterator[Job]:
-    plant = getattr(asked, "plant", "")
+def _jobs(asked: argparse.Namespace) -> Iterator[Job]:
     for seed in seeds(asked.seeds):
         for profile in asked.profile:
-            yield Job(seed=seed, profile=profile, plant=plant, stage=asked.stage)
+            yield Job(seed=seed, profile=profile, plant=asked.plant, stage=asked.stage)
 
 
 def _progress(totals: Totals, real: float) -> None:
