@@ -314,7 +314,14 @@ class RecordJudge:
         """I1: who grants numbers holds them, and grants them once (rule 15)."""
         body = record.body
         assert isinstance(body, GrantBody)
-        if not record.live or body.to == record.home or self.scene.doubtful(record.home):
+        if not record.live or self.scene.doubtful(record.home):
+            return
+        if body.to == record.home:
+            if friends := self.scene.pins(record.home):
+                words = f"{record.home} takes {body.first}–{body.last} of {body.space} for itself"
+                self.scene.broken(
+                    "I1", at, f"{words}, though it belongs to a federation of {', '.join(sorted(friends))}"
+                )
             return
         holds = self.holding(body.space, record.home)
         if ranges.subtract(((body.first, body.last),), holds):

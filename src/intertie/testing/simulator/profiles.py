@@ -145,6 +145,8 @@ LIES: Rates = {
     "sights": 1,
     "nonsense": 1,
     "impersonate-home": 2,
+    "stolen-certificate": 2,
+    "grab-prefix": 2,
 }
 """What a lying peer says."""
 
