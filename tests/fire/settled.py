@@ -163,7 +163,7 @@ def rounds(rig: FireRig, site: str) -> int:
 def quiet(rig: FireRig) -> None:
     """I14: rounds without a change write nothing to any kernel. I18: nor do quiet sites call one another often.
 
-    One thing a kernel does by itself: it tells once of each port of a bridge, a forward delay (15 s) after that came up.
+    One thing a kernel does by itself: it tells of each port of a bridge, a forward delay (15 s) after that came up.
     """
     delayed: set[tuple[str, str]] = set()
     for _ in range(WINDOWS):
