@@ -113,6 +113,8 @@ class News:
     async def wait(self, timeout: float | None) -> bool:
         """True if something changed within `timeout` seconds."""
         event = self._event
+        if timeout is None:
+            return await event.wait()
         try:
             # Not wait_for: up to Python 3.11 it can swallow a cancellation.
             async with asyncio.timeout(timeout):

@@ -148,7 +148,7 @@ class Health:
     def sights(self) -> Mapping[tuple[str, str, str], Sight]:
         """All that is known now: measured here, and told by others (the word of a silent site fades to unknown)."""
         window = self.agent.settings.probe_window + self.agent.settings.heartbeat
-        now, moment = self.agent.now(), asyncio.get_running_loop().time()
+        moment = asyncio.get_running_loop().time()
         found: dict[tuple[str, str, str], Sight] = {}
         for key, sight in self._told.items():
             peer = self.agent.peer(key[1])
@@ -158,12 +158,7 @@ class Health:
                 # It would have told of a change: its word held when it last spoke.
                 probed = peer.last_seen if sight.health is State.READY else sight.probed_at
                 found[key] = replace(sight, probed_at=probed)
-        for (vpn, site), pair in self._pairs.items():
-            loss = 1 - sum(pair.crossed) / len(pair.crossed) if pair.crossed else None
-            found[(vpn, self.agent.site, site)] = Sight(
-                health=self._state(pair), rtt_ms=pair.rtt_ms, loss=loss, probed_at=pair.last_ok, said_at=now
-            )
-        return found
+        return found | self._mine()
 
     def tell(self, peer: str) -> tuple[ToldSight, ...]:
         """What this site measured of Vpns that the peer is a member of: what changed since it was told, and all of it
@@ -191,7 +186,15 @@ class Health:
         self._tellings.pop(peer, None)
 
     def _mine(self) -> dict[tuple[str, str, str], Sight]:
-        return {k: s for k, s in self.sights().items() if k[1] == self.agent.site}
+        """What is measured here."""
+        now = self.agent.now()
+        found: dict[tuple[str, str, str], Sight] = {}
+        for (vpn, site), pair in self._pairs.items():
+            loss = 1 - sum(pair.crossed) / len(pair.crossed) if pair.crossed else None
+            found[(vpn, self.agent.site, site)] = Sight(
+                health=self._state(pair), rtt_ms=pair.rtt_ms, loss=loss, probed_at=pair.last_ok, said_at=now
+            )
+        return found
 
     def heard(self, peer: str, told: tuple[ToldSight, ...]) -> None:
         """Take in a peer's word on pairs that it measured; only on Vpns that name it."""
