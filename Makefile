@@ -33,6 +33,7 @@ check: venv
 
 bench:
 	@.venv/bin/python bench/peer_call.py $(ARGS)
+	@.venv/bin/python bench/simulator.py
 
 soak: venv
 	@.venv/bin/intertie-sim run --seeds $(or $(SEEDS),1..) --profile $(or $(PROFILE),all) --seconds $(or $(SECONDS),3600) \
