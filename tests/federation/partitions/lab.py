@@ -20,20 +20,33 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from functools import cache
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx
+from fastapi import FastAPI
 
+from intertie.api import Services, build
 from intertie.store.memory import Disk
 from intertie.testing.federation import OPERATOR, Site, World, attachment
-from tests.unit.api_lab import Api, api_of, wish
+from tests.unit.api_lab import Api, services_of, wish
 
 THREE = ("nantes", "lyon", "rennes")
 FIVE = (*THREE, "brest", "quimper")
 HOME, PEER, MEMBER = THREE
 
 Picture = dict[str, Any]
+
+_turned = SimpleNamespace()
+"""The services of the site that is asked just now."""
+
+
+@cache
+def _app() -> FastAPI:
+    """The API, built once: that takes longer than most scenes."""
+    return build(cast(Services, _turned))
 
 
 @dataclass
@@ -51,7 +64,6 @@ class Lab:
     """Sites that will not hear of what happens here, whatever heals."""
     noted: dict[str, str] = field(default_factory=dict)
     """What a test prepared before anything went wrong, by name."""
-    _apis: dict[int, Api] = field(default_factory=dict)
 
     # ── The user ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -60,8 +72,11 @@ class Lab:
         return self.world.running[self.here]
 
     def api(self, name: str = "") -> Api:
+        """A site's API, for one request at once: the next call of this may turn it to another site."""
         site = self.world.running[name or self.here]
-        return self._apis.setdefault(id(site), api_of(site))
+        services = services_of(site)
+        vars(_turned).update({f.name: getattr(services, f.name) for f in fields(services)})
+        return Api(site, services, _app())
 
     async def ask(
         self, method: str, path: str, body: Any = None, *, wait: float = 0.0, token: str | None = None

@@ -11,7 +11,7 @@ from tests.federation.partitions.lab import FIVE, HOME, MEMBER, PEER, THREE, Lab
 
 ENDLESS = 10**9
 SKEW = timedelta(minutes=50)
-"""Less than the hour by which certificates are dated back; with more, peers refuse each other (test_clock.py)."""
+"""More than the ten minutes of a proposal, less than the half day that certificates allow for (test_clock.py)."""
 
 
 class Place(Enum):
