@@ -38,7 +38,8 @@ def advertise(situation: Situation, ids: Collection[str] | None = None, untold: 
     """Drafts for the Vpns `ids` (None: all). At most one draft a record.
 
     `untold`, while this site recovers from the loss of its store, are the peers that have not yet told it what it
-    said before (rule 18). On their Vpns it says nothing: it might take back a promise that it no longer knows of.
+    said before (rule 18). On their Vpns it says nothing, nor where the record speaks of a yes that it does not have
+    back: it might take back a promise that it no longer knows of.
     """
     table = situation.table
     records = table.all_of(Kind.VPN) if ids is None else (r for i in sorted(ids) if (r := table.get(i)) is not None)
@@ -46,7 +47,7 @@ def advertise(situation: Situation, ids: Collection[str] | None = None, untold: 
     before: list[tuple[str, Record | None]] = []
     try:
         for vpn in sorted(records, key=lambda r: r.order):
-            if vpn.header.kind is not Kind.VPN or vpn.home in untold or (untold and vpn.home == table.site):
+            if vpn.header.kind is not Kind.VPN or (untold and _unsure(table, vpn, untold)):
                 continue
             if (draft := next_answer(situation, vpn)) is not None:
                 drafts.append(draft)
@@ -58,6 +59,15 @@ def advertise(situation: Situation, ids: Collection[str] | None = None, untold: 
         for id, answer in reversed(before):
             table.suppose(id, answer)
     return drafts
+
+
+def _unsure(table: Table, vpn: Record, untold: Collection[str]) -> bool:
+    """Whether this site may have said something on `vpn` that it has not back yet."""
+    if vpn.home == table.site or vpn.home in untold:
+        return True
+    # The home may have lost its store as well, and with it the yes of which its record still speaks.
+    here = attachment_of(vpn.body, table.site)
+    return here is not None and here.agreed and table.answer_record(vpn.id, table.site) is None
 
 
 def _unsigned(site: str, draft: Draft) -> Record:

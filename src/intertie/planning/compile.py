@@ -29,6 +29,11 @@ from intertie.planning.table import Table
 
 def compile_site(table: Table, blocked: Collection[str] = ()) -> frozenset[Item]:
     """All that this site must hold; `blocked` are Vpns (ids) in whose segment here a loop was seen."""
+    # Most rounds find no new record: they compare what they see with what was made before.
+    return table.derived(("site", frozenset(blocked)), Kind, lambda: _compile(table, blocked))
+
+
+def _compile(table: Table, blocked: Collection[str]) -> frozenset[Item]:
     networks = wanted_networks(table)
     items: set[Item] = set(networks.values())
     for vpn, body in table.vpns():
@@ -42,8 +47,12 @@ def compile_site(table: Table, blocked: Collection[str] = ()) -> frozenset[Item]
 # ── Networks ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def wanted_networks(table: Table) -> dict[str, Network]:
+def wanted_networks(table: Table) -> Mapping[str, Network]:
     """id → network: those of this site's records, and those that its accepted L2 Vpns make."""
+    return table.derived("networks", Kind, lambda: _wanted_networks(table))
+
+
+def _wanted_networks(table: Table) -> Mapping[str, Network]:
     found = {r.id: _own_network(r.id, b) for r, b in table.bodies(Kind.NETWORK, NetworkBody)}
     in_use = {b.network for _, b in table.bodies(Kind.HOST, HostBody)}
     for record in table.all_of(Kind.VPN):

@@ -79,6 +79,7 @@ class Table:
     def suppose(self, vpn: str, answer: Record | None) -> Record | None:
         """Put this site's `answer` to `vpn` in the place of the one that stands, which is returned: what one decision
         is about to say, so that the next one knows. Only a look ahead; whoever does it puts the old one back."""
+        self._changes[Kind.ANSWER] += 1
         answers = self._answers.setdefault(vpn, {})
         before = answers.pop(self.site, None)
         self._unnote(before)
