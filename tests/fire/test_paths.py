@@ -108,10 +108,15 @@ def test_reset_in_the_middle_of_a_reply(fire: Fire) -> None:
 def test_clogged_links_open_in_another_order(fire: Fire) -> None:
     """Each link is clogged while it has something to say; what was said last is heard first."""
     with fire.story():
+        make(fire, "clog", "10.30.29.0/24", wait=20)
         for number, link in enumerate(LINKS):
             fire.net.both(*link, Fault(clog=True))
             make(fire, f"clog{number}", f"10.30.2{number}.0/24", wait=1)
         assert fire.ledger.delete_vpn("nantes", "clog0") is not None
+        # The home's silence is told; but the word is on its way, and what takes it back comes after it.
+        told = fire.ledger.update_vpn("lyon", "clog", {"nantes": "clog", "lyon": ""}, wait=1)
+        assert told is not None
+        assert (told.status_code, told.json()["code"]) == (503, "owner-silent")
         for one, other in reversed(LINKS):
             fire.net.lift((one, other), (other, one))
             make(fire, f"clog-{one}-{other}", f"10.30.{30 + LINKS.index((one, other))}.0/24", wait=1)
