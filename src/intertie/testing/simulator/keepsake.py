@@ -38,6 +38,7 @@ def as_json(kept: Keepsake) -> str:
         "sites": story.sites,
         "delay": story.delay,
         "calm": story.calm,
+        "hidden": story.hidden,
         "pace": story.pace,
     }
     lines = [f"  {json.dumps(k)}: {json.dumps(v, ensure_ascii=False)}," for k, v in head.items()]
@@ -55,6 +56,7 @@ def from_json(text: str) -> Keepsake:
         steps=tuple(_step(s) for s in read["steps"]),
         delay=float(read["delay"]),
         calm=float(read["calm"]),
+        hidden=tuple(read.get("hidden", ())),
         pace=float(read.get("pace", 1.0)),
     )
     return Keepsake(story=story, broke=str(read.get("broke", "")), what=str(read.get("what", "")))

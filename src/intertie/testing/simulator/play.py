@@ -107,7 +107,7 @@ class _Play:
     async def _stand(self) -> None:
         """The sites know each other, and let each other's users in."""
         for name in self.story.sites:
-            await self.world.site(name)
+            await self.world.site(name, reachable=name not in self.story.hidden)
         if len(self.story.sites) > 1:
             await self.world.enrol(*self.story.sites)
 

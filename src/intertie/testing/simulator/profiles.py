@@ -66,6 +66,8 @@ CONTESTED: Rates = {
     "two-adopt": 1,
     "swap-member": 2,
     "used-address": 1,
+    "asked-address": 2,
+    "enrol-again": 0.5,
 }
 """What is wrong, comes too early or late, or meets something else."""
 
@@ -170,6 +172,8 @@ class Profile:
     """How long its steps are spread over, virtual seconds, from, to."""
     calm: float = 120.0
     """Virtual seconds of rest before the end is judged."""
+    nat: float = 0.15
+    """Probability that one site of a story cannot be called."""
     delays: tuple[float, ...] = (0.005, 0.02, 0.02, 0.1)
     """One way between any two sites, seconds: one of these for the whole story."""
     opening: tuple[int, int] = (1, 3)
@@ -219,6 +223,15 @@ MIXED = Profile(name="mixed", about="everything, in moderation")
 _BROKEN_CLOUD = ("cloud-fails", "cloud-done", "cloud-partial", "cloud-slow", "break-segment", "occupy")
 _PROFILES = (
     MIXED,
+    replace(
+        MIXED,
+        name="brief",
+        about="everything, in short stories of few sites: as many as a coffee break carries",
+        sites=(3, 4),
+        steps=(10, 30),
+        seconds=(40.0, 240.0),
+        calm=90.0,
+    ),
     Profile(
         name="calm",
         about="nothing breaks, nobody errs: everything succeeds",

@@ -21,7 +21,7 @@ class Verb(Enum):
     DROP_NETWORK = "drop-network"
     """[name]"""
     HOST = "host"
-    """Start host `name` on network `network`."""
+    """Start host `name` on network `network`; [prefixes: the addresses that it asks for]."""
     DROP_HOST = "drop-host"
     """[name]"""
     VPN = "vpn"
@@ -134,6 +134,9 @@ class Story:
     delay: float = 0.02
     """One way, seconds."""
     calm: float = 120.0
+    hidden: tuple[str, ...] = ()
+    """Sites that cannot be called (NAT): they get their news as replies. Not the first, and not two of them, or they
+    could never hear of one another."""
     pace: float = 1.0
     """Agents beat, look and probe this many times as seldom as usual: for stories of many days."""
 

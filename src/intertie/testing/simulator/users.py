@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from intertie.agent.access import Caller, Role
@@ -134,7 +134,8 @@ async def _drop_network(site: Site, caller: Caller, step: Step) -> Any:
 
 
 async def _host(site: Site, caller: Caller, step: Step) -> Any:
-    return await site.networks.create_host(caller, step.name, step.network)
+    addresses = [ip_address(a) for a in step.prefixes]
+    return await site.networks.create_host(caller, step.name, step.network, addresses)
 
 
 async def _drop_host(site: Site, caller: Caller, step: Step) -> Any:

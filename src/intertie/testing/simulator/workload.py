@@ -19,11 +19,12 @@ from intertie.testing.simulator.workload_deeds import DEEDS, SITE_NAMES, map_pro
 from intertie.testing.simulator.workload_faults import FAULTS
 from intertie.testing.simulator.workload_races import RACES
 from intertie.testing.simulator.workload_scenes import SCENES
+from intertie.testing.simulator.workload_untimely import UNTIMELY
 from intertie.testing.simulator.workload_writer import Act, Writer
 
 ACTS: dict[str, dict[str, Act]] = {
     "deeds": DEEDS,
-    "contested": {**MISTAKES, **RACES},
+    "contested": {**MISTAKES, **UNTIMELY, **RACES},
     "faults": FAULTS,
     "scenes": {name: scene.play for name, scene in SCENES.items()},
 }
@@ -69,9 +70,15 @@ def story(seed: int, profile: Profile) -> Story:
         _absence(w)
         seconds = profile.absence
     _acts(w, rates, steps, seconds)
-    told = tuple(sorted(w.steps, key=lambda s: s.at))
     return Story(
-        seed=seed, profile=profile.name, sites=sites, steps=told, delay=delay, calm=profile.calm, pace=profile.pace
+        seed=seed,
+        profile=profile.name,
+        sites=sites,
+        steps=tuple(sorted(w.steps, key=lambda s: s.at)),
+        delay=delay,
+        calm=profile.calm,
+        hidden=(chance.choice(sites[1:]),) if len(sites) > 1 and w.odds(profile.nat) else (),
+        pace=profile.pace,
     )
 
 

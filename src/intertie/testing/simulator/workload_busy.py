@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from intertie.testing.simulator.workload_contested import MISTAKES
 from intertie.testing.simulator.workload_deeds import (
     attachment_for,
     change,
@@ -18,6 +17,7 @@ from intertie.testing.simulator.workload_deeds import (
 )
 from intertie.testing.simulator.workload_known import Tie
 from intertie.testing.simulator.workload_races import RACES, remake
+from intertie.testing.simulator.workload_untimely import UNTIMELY
 from intertie.testing.simulator.workload_writer import Act, Writer
 
 BUSY: tuple[Act, ...] = (
@@ -30,9 +30,9 @@ BUSY: tuple[Act, ...] = (
     grow,
     shrink,
     remake,
-    MISTAKES["change-elsewhere"],
-    MISTAKES["delete-in-use"],
-    MISTAKES["leave-in-use"],
+    UNTIMELY["change-elsewhere"],
+    UNTIMELY["delete-in-use"],
+    UNTIMELY["leave-in-use"],
     RACES["two-changes"],
 )
 """What goes on while something is broken."""

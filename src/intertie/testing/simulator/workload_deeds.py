@@ -143,7 +143,7 @@ def partners(w: Writer, home: str | None, project: str) -> list[str]:
     if home is None:
         return []
     up = [s for s in w.known.up(w.now) if s != home and w.known.reach(home, s, w.now)]
-    up = [s for s in up if w.known.mapped(s, home, project)]
+    up = [s for s in up if w.known.mapped(s, home, project) and w.known.friends(home, s)]
     near = [s for s in up if s in w.focus]
     low, high = w.profile.members
     found = w.some(near if near and w.odds(0.6) else up, low - 1, high - 1)

@@ -230,7 +230,7 @@ def tell(w: Writer, liar: str, victim: str, name: str) -> None:
 def forget(w: Writer) -> None:
     """One site forgets another, or all forget it."""
     found = pair(w)
-    if found is None or len(w.known.sites) - len(w.known.gone) < 3:
+    if found is None or len(w.known.sites) < 3:
         return
     by, gone = found
     everybody = [s for s in w.known.up(w.now) if s not in (by, gone)]

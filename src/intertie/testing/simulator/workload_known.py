@@ -57,8 +57,8 @@ class Known:
         """Site → until when its agent is paused."""
         self.cuts: dict[tuple[str, str], float] = {}
         """(from, to) → until when nothing crosses."""
-        self.gone: dict[str, str] = {}
-        """Forgotten site → by whom first."""
+        self.forgot: set[tuple[str, str]] = set()
+        """(site, whom it has forgotten)."""
         self.copies: set[str] = set()
         """Sites of which the operator has a backup."""
         self.nets: list[Net] = []
@@ -71,7 +71,7 @@ class Known:
     # ── Looking ────────────────────────────────────────────────────────────────────────────────────────────
 
     def runs(self, site: str, now: float) -> bool:
-        return site not in self.down and self.still.get(site, 0.0) <= now and site not in self.gone
+        return site not in self.down and self.still.get(site, 0.0) <= now
 
     def up(self, now: float) -> list[str]:
         return [s for s in self.sites if self.runs(s, now)]
@@ -79,6 +79,10 @@ class Known:
     def reach(self, a: str, b: str, now: float) -> bool:
         """Whether a call from `a` to `b` and its reply come through."""
         return self.cuts.get((a, b), 0.0) <= now and self.cuts.get((b, a), 0.0) <= now
+
+    def friends(self, a: str, b: str) -> bool:
+        """Whether neither has forgotten the other."""
+        return (a, b) not in self.forgot and (b, a) not in self.forgot
 
     def net(self, site: str, project: str, name: str) -> Net | None:
         return next((n for n in self.nets if (n.site, n.project, n.name) == (site, project, name)), None)
@@ -159,7 +163,8 @@ class Known:
         others = [s for s in tie.members if s != tie.home]
         if tie.kind == "l3":
             others = [s for s in others if not self.clash(tie, s)]
-        return [s for s in others if s in self.sites and self.mapped(s, tie.home, tie.project)]
+        others = [s for s in others if all(self.friends(s, o) for o in tie.members)]
+        return [s for s in others if self.mapped(s, tie.home, tie.project)]
 
     def clash(self, tie: Tie, site: str) -> bool:
         """Whether a member's prefixes overlap those of an earlier one, or it has no such network."""
@@ -217,12 +222,12 @@ class Known:
             tie.home = step.site
 
     def _enrol(self, step: Step) -> None:
-        self.gone.pop(step.site, None)
+        # Who was forgotten stays so: its incarnation was.
         if step.site not in self.sites:
             self.sites.append(step.site)
 
     def _forget(self, step: Step) -> None:
-        self.gone.setdefault(step.other, step.site)
+        self.forgot.add((step.site, step.other))
 
     def _map(self, step: Step) -> None:
         key = (step.site, step.other)

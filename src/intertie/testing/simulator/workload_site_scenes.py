@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from intertie.testing.simulator.story import Step, Verb
 from intertie.testing.simulator.workload_busy import BUSY, act_on, busy
-from intertie.testing.simulator.workload_contested import MISTAKES, used_tie
 from intertie.testing.simulator.workload_deeds import (
     change,
     end,
@@ -15,6 +14,7 @@ from intertie.testing.simulator.workload_deeds import (
     verify,
 )
 from intertie.testing.simulator.workload_faults import cut_off, occupied, pair, tell
+from intertie.testing.simulator.workload_untimely import UNTIMELY, used_tie
 from intertie.testing.simulator.workload_writer import Writer
 
 CLOUDY = ("cloud-fails", "cloud-done", "cloud-partial", "cloud-slow")
@@ -131,7 +131,7 @@ def time_leap(w: Writer) -> None:
         jump = w.chance.choice((-700.0, 700.0, 90000.0, -90000.0, 30.0, -30.0))
         w.do(Step(at=0, verb=Verb.CLOCK, site=site, amount=jump))
         w.rest(0.0, 1.0)
-        MISTAKES[w.chance.choice(("change-elsewhere", "delete-elsewhere", "adopt-living"))](w)
+        UNTIMELY[w.chance.choice(("change-elsewhere", "delete-elsewhere", "adopt-living"))](w)
         w.rest(0.0, 5.0)
     verify(w)
 

@@ -109,7 +109,7 @@ class Writer:
 
     def other(self, site: str) -> str | None:
         """Another site, running or not."""
-        there = [s for s in self.known.sites if s != site and s not in self.known.gone]
+        there = [s for s in self.known.sites if s != site]
         near = [s for s in there if s in self.focus]
         return self.one(near if near and self.odds(0.8) else there)
 
