@@ -97,6 +97,7 @@ def usual(situation: Situation) -> list[Operation]:
         if table.has_cell(situation, o)
         and situation.id != "all-well"
         and (mine[o.id].told, mine[o.id].ends) == (well[o.id].told, well[o.id].ends)
+        and mine[o.id].words in ("", well[o.id].words)
     ]
 
 

@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
+import re
+from collections import defaultdict
+from typing import Any, cast
 
+import httpx
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
+
+from intertie.api import system
+from intertie.api.app import ROUTERS
+from intertie.testing.federation import World
 from tests.federation.partitions import table, test_cells
+from tests.federation.partitions.lab import HOME, THREE, Lab
 from tests.federation.partitions.situations import SITUATIONS
 from tools import partitions
+
+IN_LISTS = {
+    "get /v1/networks/{id}",
+    "get /v1/hosts/{id}",
+    "get /v1/peers/{name}",
+    "get /v1/peers/{name}/mappings",
+}
+"""They show one of what a list shows, and are made by the same functions."""
+UNTRIED = {"get /v1/events"}
+"""A stream of what happens here, for as long as somebody listens: test_api_events.py."""
 
 
 def test_the_page_is_up_to_date() -> None:
@@ -30,6 +52,36 @@ def test_every_test_that_the_page_names_is_there() -> None:
         path, _, function = name.partition("::")
         module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
         assert callable(getattr(module, function, None)), name
+
+
+class Recorder(Lab):
+    """Notes what is asked for, and asks nobody."""
+
+    asked: set[str]
+
+    async def ask(self, method: str, path: str, body: Any = None, **_: Any) -> httpx.Response:
+        self.asked.add(f"{method.lower()} {path.partition('?')[0]}")
+        return httpx.Response(200, json={})
+
+
+def test_every_operation_of_the_api_is_in_the_table() -> None:
+    recorder = Recorder(cast(World, None), HOME, THREE, noted=defaultdict(lambda: "x"))
+    recorder.asked = set()
+    for operation in table.OPERATIONS:
+        asyncio.run(cast(Any, operation.ask(recorder)))
+    served = {f"{m.lower()} /v1{r.path}" for router in ROUTERS for r in _routes(router) for m in r.methods or ()}
+    served |= {f"get {r.path}" for r in _routes(system.router) if r.include_in_schema}
+    tried = {one for one in served for asked in recorder.asked if _is(one, asked)}
+    assert tried == served - IN_LISTS - UNTRIED
+    assert served >= IN_LISTS | UNTRIED
+
+
+def _routes(router: APIRouter) -> list[APIRoute]:
+    return [route for route in router.routes if isinstance(route, APIRoute)]
+
+
+def _is(served: str, asked: str) -> bool:
+    return re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(served)), asked) is not None
 
 
 def test_each_operation_of_a_group_has_its_own_name() -> None:

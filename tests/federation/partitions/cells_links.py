@@ -13,6 +13,7 @@ LOCAL: dict[str, Cell] = {
     "host-delete": now(204),
     "site-invite": now(201, "a token"),
     "site-map": now(201, "guests of lyon acts as demo"),
+    "site-mappings": look("demo of lyon acts as demo; demo of rennes acts as demo"),
     "site-forget": now(204, words="From then on nothing enters from lyon, and nothing is sent to it."),
     "site-leave": now(204),
     "site-leave-bound": never(
@@ -50,9 +51,7 @@ WELL: dict[str, Cell] = {
     **PLANS,
     "vpn-list": look("stretch ready"),
     "vpn-show": look("phase ready, all accepted; all pairs ready"),
-    "vpn-create-l2": now(
-        201, "phase waiting: no answer yet from lyon, rennes", "Every member answers within a second."
-    ),
+    "vpn-create-l2": now(201, "phase waiting: no answer yet from lyon, rennes", "Every member answers at once."),
     "vpn-create-l2-wait": now(
         201,
         "phase waiting: no probe crossed lately between nantes–lyon, nantes–rennes, lyon–rennes",
@@ -215,6 +214,7 @@ OWNER_SILENT: dict[str, Cell] = {
         + "; ".join([no_agent("lyon", "nantes"), not_asked("nantes"), no_agent("rennes", "nantes")])
     ),
     "site-list": look("lyon up, nantes silent"),
+    "site-mappings": look("demo of lyon acts as demo; demo of nantes acts as demo"),
     "site-show": look("rennes; vxlan ok"),
     "site-join": now(201, "metz pending", "Another site than the silent one invited."),
     "site-approve": now(200, "metz pending"),
@@ -284,6 +284,9 @@ MAJORITY_GONE: dict[str, Cell] = {
         )
     ),
     "site-list": look("brest silent, lyon silent, quimper silent, rennes up"),
+    "site-mappings": look(
+        "; ".join(f"demo of {site} acts as demo" for site in ("brest", "lyon", "quimper", "rennes"))
+    ),
     "site-show": look("nantes; vxlan ok"),
     "site-join": now(201, "metz pending", "Only the site that invited is needed."),
     "site-approve": now(200, "metz pending"),

@@ -183,6 +183,7 @@ EMPTY_STORE: dict[str, Cell] = {
         _HOME, again=False, words="It might give an address that another site holds: first the peers must have told."
     ),
     "host-delete": _HOST_LOST,
+    "site-mappings": look("none", "Mappings are this site's own, and were lost: make them again."),
     "site-list": look("lyon pending, rennes pending", "Whom it trusted it knows from a file beside its keys."),
     "site-approve": replace(
         never(

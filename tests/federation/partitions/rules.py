@@ -68,9 +68,10 @@ RULES = (
         "test_a_member_with_a_full_disk_counts_as_silent_and_joins_when_there_is_space",
     ),
     _rule(
-        "**A site that lost its store, or got an older one back**, notices it by a file beside its keys. It removes "
-        "nothing, and promises, gives out and ends nothing until every peer has given back what it holds. With peers "
-        "in reach that takes a second; who is gone for good is to be forgotten first.",
+        "**A site that lost its store, or got an older one back**, notices it by `keys/marker`, which therefore is "
+        "not to be put back together with the database. It removes nothing, and promises, gives out and ends nothing "
+        "until every peer has given back what it holds. With peers in reach that takes a second; who is gone for "
+        "good is to be forgotten first.",
         "test_a_restored_site_that_reaches_its_peers_is_itself_again_at_once",
         "test_a_site_with_an_empty_store_that_reaches_its_peers_has_its_vpns_again_at_once",
         "test_a_restart_does_not_end_a_recovery",
@@ -86,6 +87,11 @@ RULES = (
         "test_a_clock_that_is_put_right_again_undoes_nothing",
         "tests/federation/partitions/test_clock.py"
         "::test_a_clock_wrong_by_more_than_a_day_makes_the_site_silent_to_all_and_says_why",
+    ),
+    _rule(
+        "**A member that is lost for good** is waited for until `site forget`: then it is out of what it was to "
+        "leave, and what was to end, ends.",
+        "test_a_member_that_never_returns_is_out_once_it_is_forgotten",
     ),
     _rule(
         "**A home that is lost for good** is replaced by an operator's word: `vpn adopt` at a member, `site forget` "

@@ -146,6 +146,10 @@ def shows_mapping(body: Any) -> str:
     return f"{body['theirs']} of {body['peer']} acts as {body['ours']}"
 
 
+def shows_mappings(body: Any) -> str:
+    return "; ".join(shows_mapping(each) for each in body["items"]) or "none"
+
+
 def mapped(lab: Lab, sites: list[str]) -> bool:
     return any(m.theirs == "guests" for m in lab.site.enrolment.mappings(PEER))
 
@@ -288,6 +292,9 @@ OPERATIONS = (
         peer=STRANGER,
     ),
     Operation(id="site-map", group=SITES, words="site map", ask=map_project, goal=mapped, shows=shows_mapping),
+    Operation(
+        id="site-mappings", group=SITES, words="site mappings", ask=getting("/v1/mappings"), shows=shows_mappings
+    ),
     Operation(
         id="site-forget",
         group=SITES,

@@ -205,6 +205,25 @@ def test_a_home_that_is_lost_for_good_is_replaced() -> None:
     tell(story, here=MEMBER)
 
 
+def test_a_member_that_never_returns_is_out_once_it_is_forgotten() -> None:
+    async def story(lab: Lab) -> None:
+        await lab.world.crash(PEER)
+        await asyncio.sleep(60)
+        rest = {"name": "stretch", "attachments": lab.members(PEER)}
+        assert (await lab.ask("PUT", "/v1/vpns/stretch", rest, wait=5.0)).status_code == 200
+        await asyncio.sleep(60)
+        assert {m.site for m in lab.vpn(HOME, "stretch").members} == set(THREE), "it is waited for"
+        for name in (HOME, MEMBER):
+            assert (await lab.api(name).call("DELETE", f"/v1/peers/{PEER}")).status_code == 204
+        await lab.world.until(lambda: lab.phase(HOME, "stretch") == "ready")
+        assert {m.site for m in lab.vpn(HOME, "stretch").members} == {HOME, MEMBER}
+        assert lab.joined("stretch", [HOME, MEMBER])
+        # The same with the end of a Vpn.
+        assert (await lab.ask("DELETE", "/v1/vpns/stretch", wait=5.0)).status_code == 204
+
+    tell(story)
+
+
 def test_both_halves_of_a_federation_go_on_and_come_together_without_a_clash() -> None:
     async def story(lab: Lab) -> None:
         far = ("lyon", "quimper")
