@@ -6,6 +6,7 @@ clouds and data planes have, what users asked and heard, and what the story brok
     oracle_scene     the picture, kept incrementally
     oracle_records   what is wrong with a record at the moment when it is forced to a disk
     oracle_world     what is wrong with a host, network or segment at the moment when it comes, changes or goes
+    oracle_asked     what is wrong with what a site decides because a user asked
     oracle_users     what users heard against what there is; messages; operations that never end
     oracle_rest      what is wrong when everything is healed and quiet
 
@@ -124,6 +125,7 @@ class Oracle:
 
     def told(self, told: Told) -> None:
         self._users.told(told)
+        self._records.asked.told(told, sum(step.site == told.step.site for _, step in self._users.open.values()))
 
     def struck(self, at: float, step: Step) -> None:
         self._scene.struck(at, step)
@@ -149,7 +151,7 @@ class Oracle:
         # A proposal ends by its own clock, and the answer to it with it.
         body = record.body
         proposal = ".proposal." in (body.vpn if isinstance(body, AnswerBody) else record.id)
-        if not proposal and self._rest.calm(site):
+        if not proposal and self._rest.calm(site) and self._rest.calm(record.home):
             self._scene.broken(self._quiet(at), at, f"{site} writes {named(record)} when all is quiet")
 
     def _quiet(self, at: float) -> str:

@@ -14,6 +14,7 @@ from intertie.model.records import Cursor, Kind, Record, State
 from intertie.planning import ranges
 from intertie.planning.identity import made_network
 from intertie.planning.ranges import Spans
+from intertie.testing.simulator.oracle_asked import AskedJudge
 from intertie.testing.simulator.oracle_scene import AGREED, Disk, Scene, live_versions, member, named
 
 FIXED = ("kind", "vni", "route_target", "prefixes", "mtu", "transport", "network")
@@ -25,6 +26,7 @@ class RecordJudge:
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
+        self.asked = AskedJudge(scene)
 
     def wrote(self, at: float, site: str, puts: Mapping[str, Record]) -> None:
         """Before the scene takes them in; in the order in which they were written."""
@@ -86,6 +88,7 @@ class RecordJudge:
 
     def _decided(self, at: float, site: str, record: Record, disk: Disk) -> None:
         """A site has just decided this."""
+        self.asked.decided(at, site, record, disk)
         if record.header.kind is Kind.VPN:
             self._vpn(at, site, record, disk)
         elif record.header.kind is Kind.ANSWER:
