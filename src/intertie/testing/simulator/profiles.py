@@ -211,7 +211,8 @@ class Profile:
     pace: float = 1.0
     """Agents beat, look and probe this many times as seldom as usual."""
     absence: float = 0.0
-    """Seconds for which one site is dead, once a story; 0: not at all."""
+    """Seconds for which one site is dead; 0: not at all. So long in every 20th story (0, 20, 40 …), for hours in the
+    others: thirty days take half a minute to play."""
 
 
 def _more(rates: Rates, some: Rates) -> Rates:

@@ -67,8 +67,8 @@ def story(seed: int, profile: Profile) -> Story:
     seconds = low + (high - low) * chance.random() ** 3  # short ones cost less, and meet as much
     _opening(w)
     if profile.absence:
-        _absence(w)
-        seconds = profile.absence
+        seconds = profile.absence * (1.0 if seed % 20 == 0 else chance.uniform(0.005, 0.03))
+        _absence(w, seconds)
     _acts(w, rates, steps, seconds)
     return Story(
         seed=seed,
@@ -121,11 +121,11 @@ def _opening(w: Writer) -> None:
     w.rest(0.0, 10.0)
 
 
-def _absence(w: Writer) -> None:
+def _absence(w: Writer, seconds: float) -> None:
     """One site dies now, and comes back at the very end."""
     dead = w.chance.choice(w.known.sites)
     w.do(Step(at=0, verb=Verb.CRASH, site=dead))
-    w.do(Step(at=0, verb=Verb.START, site=dead), w.profile.absence)
+    w.do(Step(at=0, verb=Verb.START, site=dead), seconds)
 
 
 def _acts(w: Writer, rates: dict[str, Rates], steps: int, seconds: float) -> None:
