@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from intertie.model.bodies import AnswerBody, Word
 from intertie.model.errors import Conflict
 from intertie.model.records import Record, State
 from intertie.planning.identity import answer_id
@@ -81,5 +82,56 @@ def test_the_end_of_an_answer_reaches_whoever_was_told_of_the_answer() -> None:
         await asyncio.sleep(1.0)
         world.heal()
         await world.until(lambda: not live(world, "rennes", answer_id("lyon", id)))
+
+    scenario(story)
+
+
+def word(world: World, site: str, id: str) -> Word | None:
+    """What the site itself says on a Vpn."""
+    record = held(world, site, answer_id(site, id))
+    return record.body.word if record is not None and isinstance(record.body, AnswerBody) else None
+
+
+def test_a_member_that_lost_its_database_waits_for_all_where_the_record_speaks_of_its_yes() -> None:
+    """Its home lost its database as well, so the yes came back to nobody but the third, which is out of reach."""
+
+    async def story(world: World) -> None:
+        id = await l2(world)
+        await world.until(everywhere(world, id))
+        for site in ("nantes", "lyon"):
+            await world.crash(site)
+            world.disks[site].lose()
+        world.cut("lyon", "rennes")
+        for site in ("nantes", "lyon"):
+            await world.start(site)
+        await world.until(lambda: held(world, "lyon", id) is not None)
+        await asyncio.sleep(20.0)
+        assert word(world, "lyon", id) is None, "its mappings are lost: if it judged anew, it would refuse"
+        world.heal()
+        await world.until(lambda: word(world, "lyon", id) is Word.ACCEPTED)
+
+    scenario(story)
+
+
+def test_a_peer_that_goes_by_what_an_earlier_agent_had_back_has_not_told_all() -> None:
+    """A site loses its database twice. Its home still thinks it had everything back, and calls before it is told."""
+
+    async def story(world: World) -> None:
+        id = await l2(world, "lyon")
+        await world.until(lambda: all(world.phase(s, id) == "ready" for s in ("nantes", "lyon")))
+        world.cut("lyon", "rennes")
+        for _ in range(2):
+            await world.crash("lyon")
+            world.disks["lyon"].lose()
+            site = await world.start("lyon")
+            if world.reaches("lyon", "nantes"):
+                await world.until(lambda: held(world, "lyon", answer_id("lyon", id)) is not None)
+                await asyncio.sleep(15.0)  # a beat later nantes knows how far lyon has come
+                world.cut("lyon", "nantes", back=False)
+        await world.until(lambda: site.agent.peer("nantes").last_seen is not None, 60)
+        world.heal()
+        await world.until(lambda: not site.agent.recovering)
+        assert word(world, "lyon", id) is Word.ACCEPTED
+        await world.until(lambda: all(world.phase(s, id) == "ready" for s in ("nantes", "lyon")))
 
     scenario(story)

@@ -106,8 +106,8 @@ class Exchange:
                 return
             await self.agent.news.wait(left)
 
-    async def hear(self, message: Message) -> None:
-        """Take in what a peer said, in a request or in a reply."""
+    async def hear(self, message: Message, answers: bool = False) -> None:
+        """Take in what a peer said, in a request or, when it `answers` what was said to it just now, in a reply."""
         agent, peer = self.agent, message.sender
         pinned = trust.pins(agent.table).get(peer)
         if pinned is None:
@@ -120,7 +120,7 @@ class Exchange:
         cursor = max(held, message.upto) if follows else None
         await agent.take(peer, records, cursor, message.held)
         if agent.recovering and peer not in agent.told_by and (message.returns or message.returned):
-            await self._take_back(peer, message)
+            await self._take_back(peer, message, answers or not pinned.address)
         self.whispers.heard(peer, message.volatile)
         state = agent.peer(peer)
         if state.boot not in ("", message.boot) or state.recovers:
@@ -139,12 +139,15 @@ class Exchange:
             self._complain(peer, (f"{record.id}: {problem}",))
         return problem is None
 
-    async def _take_back(self, peer: str, message: Message) -> None:
-        """Own records that a peer kept for us (rule 18), page by page."""
+    async def _take_back(self, peer: str, message: Message, asked: bool) -> None:
+        """Own records that a peer kept for us (rule 18), page by page. Unless it was `asked` just now, it may still
+        go by what was said before this agent began: then what it sends is no next page, nor the last one."""
         agent = self.agent
         root = agent.ports.keys.root
         own = [r for r in message.returned if r.home == agent.site and agent.ports.keys.verify(root, r)]
         await agent.take(peer, own, None, agent.acked.get(peer, Cursor()))
+        if not asked:
+            return
         self._taken_back[peer] = max([self._taken_back.get(peer, Cursor()), *(r.cursor for r in message.returned)])
         agent.tell("recovered", "", peer, f"{len(own)} own records came back from {peer}")
         if message.returns:
@@ -262,7 +265,7 @@ class Exchange:
         if not wait and not verify:
             agent.peer(peer).rtt_ms = (loop.time() - begun) * 1000
         self._said[peer] = reply.held
-        await self.hear(reply)
+        await self.hear(reply, answers=True)
         return reply
 
     async def _back_off(self, peer: str, error: IntertieError) -> None:
