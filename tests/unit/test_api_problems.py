@@ -76,6 +76,9 @@ async def test_what_the_router_says_is_a_problem_too() -> None:
     response = await api.call("PATCH", "/v1/vpns")
     is_problem(response, 405, "method-not-allowed")
     assert "GET" in response.headers["allow"]
+    # Of the resource, whichever routes it has (found by schemathesis: only those of the first were named).
+    assert (await api.call("OPTIONS", "/v1/tokens")).headers["allow"] == "GET, POST"
+    assert (await api.call("PATCH", "/v1/vpns/blue")).headers["allow"] == "DELETE, GET, PUT"
     is_problem(await api.get("/v1/vpns/"), 404, "not-found")
     await world.close()
 

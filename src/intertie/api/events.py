@@ -34,7 +34,15 @@ GLANCE = 1.0
 """Seconds between looks at what rings no bell: a token that was revoked, an event nobody waited for."""
 
 Stream = AsyncGenerator[bytes, None]
-After = Annotated[str, Header(alias="Last-Event-ID", description="Resume after this event.", max_length=120)]
+After = Annotated[
+    str,
+    Header(
+        alias="Last-Event-ID",
+        description="Resume after this event.",
+        max_length=120,
+        json_schema_extra={"pattern": "^(([A-Za-z0-9.-]{1,100}-)?[0-9]{1,15})?$"},
+    ),
+]
 
 
 class Feed:

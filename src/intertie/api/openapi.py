@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -46,6 +46,37 @@ EXAMPLES = {
     "stale": "blue is at version 0.1.7, not 0.1.5",
     "owner-silent": "nantes, the home of blue, does not answer",
 }
+
+
+_ID = {"id": "$response.body#/id"}
+_TAGGED = {**_ID, "If-Match": "$response.header.ETag"}
+_PEER = {"name": "$response.body#/name"}
+_FIRST = {"id": "$response.body#/items/0/id"}
+_SAME = {"id": "$request.path.id"}
+_OF_A_VPN = ("show_vpn", "change_vpn", "end_vpn", "verify_vpn", "adopt_vpn")
+
+LINKS: Mapping[tuple[str, int], Mapping[str, Mapping[str, str]]] = {
+    ("create_network", 201): {"show_network": _ID, "delete_network": _ID},
+    ("delete_network", 204): {"show_network": _SAME, "delete_network": _SAME},
+    ("create_host", 201): {"show_host": _ID, "delete_host": _ID},
+    ("delete_host", 204): {"show_host": _SAME, "delete_host": _SAME},
+    ("create_vpn", 201): dict.fromkeys(_OF_A_VPN, _TAGGED),
+    ("show_vpn", 200): dict.fromkeys(_OF_A_VPN, _TAGGED),
+    ("change_vpn", 200): dict.fromkeys(_OF_A_VPN, _ID),
+    ("end_vpn", 202): dict.fromkeys(_OF_A_VPN, _ID),
+    ("end_vpn", 204): dict.fromkeys(_OF_A_VPN, _SAME),
+    ("create_token", 201): {"revoke_token": _ID},
+    ("revoke_token", 204): {"revoke_token": _SAME},
+    ("join", 201): {"show_peer": _PEER, "map_project": _PEER, "forget": _PEER},
+    ("approve", 200): {"show_peer": _PEER, "map_project": _PEER, "forget": _PEER},
+    ("map_project", 201): {"list_peer_mappings": {"name": "$request.path.name"}},
+    ("forget", 204): {"show_peer": {"name": "$request.path.name"}, "approve": {"name": "$request.path.name"}},
+    ("list_vpns", 200): dict.fromkeys(_OF_A_VPN, _FIRST),
+    ("list_networks", 200): {"show_network": _FIRST},
+    ("list_hosts", 200): {"show_host": _FIRST},
+    ("list_peers", 200): {"show_peer": {"name": "$response.body#/items/0/name"}},
+}
+"""(operation, status) → operations that its answer leads to, and what of it they take."""
 
 
 def problems(*codes: str) -> Responses:
@@ -94,7 +125,8 @@ def events_shown() -> Responses:
         'id: 01K-7\ndata: {"at":"2026-01-01T00:00:00Z","id":"nantes.01K","kind":"vpn",'
         '"seq":7,"site":"nantes","what":"live"}\n\n'
     )
-    content = {"text/event-stream": {"schema": {"type": "string"}, "example": example}}
+    # Each message is an object for some readers, and all of them together a text for others.
+    content = {"text/event-stream": {"schema": {}, "example": example}}
     return {200: {"description": "A stream that does not end by itself.", "content": content}}
 
 
@@ -121,7 +153,8 @@ def document(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:
         schemas.update(_problem_schema())
         made["x-problems"] = {code: {"status": m.status, "title": m.title} for code, m in CODES.items()}
         for route in (r for router in routers for r in router.routes if isinstance(r, APIRoute)):
-            _tell_role(route, made["paths"][f"/v1{route.path}"])
+            _tell(route, made["paths"][f"/v1{route.path}"])
+        _link(made["paths"])
         app.openapi_schema = made
     return app.openapi_schema
 
@@ -131,12 +164,33 @@ def _problem_schema() -> dict[str, Any]:
     return {**schema.pop("$defs", {}), "Problem": schema}
 
 
-def _tell_role(route: APIRoute, operations: dict[str, Any]) -> None:
+def _tell(route: APIRoute, operations: dict[str, Any]) -> None:
     role = role_of(route.dependant)
     for method in route.methods or ():
         operation = operations[method.lower()]
         for status, told in operation["responses"].items():
             if told.get("description") == "Successful Response":
                 told["description"] = "Done; there is nothing more to say." if status == "204" else "As asked."
+        for parameter in operation.get("parameters", ()):
+            # Optional for the parser: who leaves it out hears 428 and what to say, rather than 422.
+            if parameter["name"] == "If-Match" and "428" in operation["responses"]:
+                parameter.update(required=True, schema={"type": "string", "minLength": 1})
         operation["x-role"] = role.name.lower() if role else ""
         operation["description"] = f"{operation.get('description', '')}\n\nNeeds the role **{operation['x-role']}**."
+
+
+def _link(paths: dict[str, Any]) -> None:
+    """Where one can go from an answer: what was made can be shown, changed, ended."""
+    by_id = {op["operationId"]: op for methods in paths.values() for op in methods.values()}
+    for (source, status), targets in LINKS.items():
+        response = by_id[source]["responses"][str(status)]
+        response["links"] = {
+            target: {"operationId": target, "parameters": _handed_over(by_id[target], names)}
+            for target, names in targets.items()
+        }
+
+
+def _handed_over(target: dict[str, Any], names: Mapping[str, str]) -> dict[str, str]:
+    """The parameters of a link; what was tagged is changed as it was seen."""
+    known = {parameter["name"]: parameter["in"] for parameter in target.get("parameters", ())}
+    return {f"{known[name]}.{name}": expression for name, expression in names.items() if name in known}

@@ -20,6 +20,8 @@ from intertie.model.errors import Refused
 T = TypeVar("T")
 S = TypeVar("S")
 
+MARKER = "^[A-Za-z0-9_-]*$"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page(Generic[T]):
@@ -59,7 +61,9 @@ def key_of(marker: str) -> str:
 
 async def _window(
     limit: Annotated[int, Query(ge=1, le=1000, description="Items on a page.")] = 100,
-    marker: Annotated[str, Query(max_length=600, description="`next` of the page before.")] = "",
+    marker: Annotated[
+        str, Query(max_length=600, description="`next` of the page before.", json_schema_extra={"pattern": MARKER})
+    ] = "",
 ) -> Window:
     return Window(limit, key_of(marker))
 

@@ -134,7 +134,21 @@ async def _http(request: Request, error: Exception) -> Response:
         code=code,
         hint="GET /docs lists what there is" if code in words else "",
     )
-    return answer(problem, error.headers)
+    headers = dict(error.headers or {})
+    if allowed := _allowed(request) if error.status_code == 405 else ():
+        headers["Allow"] = ", ".join(allowed)
+    return answer(problem, headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """Methods of the resource (RFC 9110, section 15.5.6). The router names those of one of its routes only."""
+    asked = request.url.path.split("/")
+    found: set[str] = set()
+    for template, operations in request.app.openapi()["paths"].items():
+        parts = template.split("/")
+        if len(parts) == len(asked) and all(p == a or p[:1] == "{" for p, a in zip(parts, asked, strict=True)):
+            found |= operations.keys()
+    return sorted(method.upper() for method in found)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

@@ -59,6 +59,8 @@ Attachments = Annotated[
         max_length=1000,
         description="One a member site. In an L2 Vpn the first names the network that is stretched.",
         examples=[[{"site": "nantes", "network": "blue"}, {"site": "lyon"}]],
+        # The use case says it better than the parser would.
+        json_schema_extra={"minItems": 2},
     ),
 ]
 
@@ -148,7 +150,9 @@ class InvitationWish:
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
     name: Name
-    expires_in: Annotated[float, Field(description="Seconds, at most a day.", examples=[3600])] = 86400.0
+    expires_in: Annotated[float, Field(gt=0, le=86400, description="Seconds, at most a day.", examples=[3600])] = (
+        86400.0
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
