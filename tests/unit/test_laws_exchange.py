@@ -131,7 +131,8 @@ class Stage:
         vpn = next(r for r, b in agent.table.vpns() if b.name == "green")
         shown = self.nantes.vpns.get(OPERATOR, vpn.id)
         built = [item for item in compile_site(agent.table) if getattr(item, "vpn", "") == vpn.id]
-        return [(m.site, m.answer, m.network, m.ranges) for m in shown.members], shown.phase, built
+        # Not its phase: packets have a part in that, and time may pass in which none cross.
+        return [(m.site, m.answer, m.reason, m.network, m.ranges) for m in shown.members], shown.reason, built
 
     async def say(self, caller: str | None, raw: bytes) -> bool:
         """Call nantes; whether it listened. Anything but a declared error, or a reply that cannot be read, fails."""
