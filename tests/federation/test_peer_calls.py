@@ -16,7 +16,8 @@ from cryptography import x509
 
 from intertie.federation.peer_door import Limits
 from intertie.federation.transport import Caller
-from intertie.model.errors import Unavailable
+from intertie.model.errors import Forbidden, IntertieError, Refused, Unavailable
+from intertie.model.storage import StorageError
 from tests.federation.peer_lab import Site, impostor, pair, serving, serving_as
 
 
@@ -144,6 +145,25 @@ async def test_no_reply_of_a_lying_peer_is_worse_than_no_reply(sites: tuple[Site
             await nantes.transport.call(replace(lyon.peer, address=f"127.0.0.1:{fake.port}"), b"x", 5.0)
         assert fake.connections == 1
     assert await nantes.call(lyon) == b"nantes:hello"
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(StorageError("full"), 503), (Unavailable("not now"), 503), (Forbidden("no"), 403), (Refused("what?"), 422)],
+)
+async def test_what_the_handler_refuses_has_the_status_of_its_family(
+    sites: tuple[Site, Site], error: IntertieError, status: int
+) -> None:
+    nantes, lyon = sites
+
+    async def refuse(_: Caller | None, body: bytes) -> bytes:
+        raise error
+
+    lyon.handler = refuse
+    with pytest.raises(Unavailable, match=f"it answered {status}: {error.code}: {error.detail}"):
+        await nantes.call(lyon)
+    lyon.handler = None
+    assert await nantes.call(lyon, b"next") == b"nantes:next"
 
 
 async def test_nobody_there(sites: tuple[Site, Site]) -> None:

@@ -138,7 +138,10 @@ def out(rig: FireRig, ledger: Ledger, seconds: float = PATIENCE) -> float:
 
     def well() -> bool:
         ledger.settle()
-        found[:] = wrong(rig, ledger)
+        now = wrong(rig, ledger)
+        if now and now != found:
+            print(f"    {time.monotonic() - begun:6.1f} not yet: {len(now)}, {now[0][:300]}", flush=True)
+        found[:] = now
         if not found:
             ledger.close()
         return not found

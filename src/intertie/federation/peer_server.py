@@ -236,7 +236,9 @@ class _Conversation:
         try:
             reply = await self._handler(caller, body)
         except IntertieError as error:
-            await self._send(_STATUS.get(type(error), 422), f"{error.code}: {error.detail}".encode())
+            # By the family: a full disk is an Unavailable of its own name.
+            status = next((number for family, number in _STATUS.items() if isinstance(error, family)), 422)
+            await self._send(status, f"{error.code}: {error.detail}".encode())
             return False
         except OSError as error:
             # Not the connection's: must not pass for a client that went away.
