@@ -132,7 +132,7 @@ class Stage:
         shown = self.nantes.vpns.get(OPERATOR, vpn.id)
         built = [item for item in compile_site(agent.table) if getattr(item, "vpn", "") == vpn.id]
         # Not its phase: packets have a part in that, and time may pass in which none cross.
-        return [(m.site, m.answer, m.reason, m.network, m.ranges) for m in shown.members], shown.reason, built
+        return [(m.site, m.answer, m.reason, m.network, m.ranges) for m in shown.members], built
 
     async def say(self, caller: str | None, raw: bytes) -> bool:
         """Call nantes; whether it listened. Anything but a declared error, or a reply that cannot be read, fails."""
