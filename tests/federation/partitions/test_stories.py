@@ -263,6 +263,20 @@ def test_a_clock_that_is_set_back_does_not_keep_what_is_lost_ready() -> None:
     tell(story)
 
 
+def test_a_clock_that_is_set_back_does_not_hide_that_a_path_is_lost() -> None:
+    async def story(lab: Lab) -> None:
+        lab.world.underlay.cut(HOME, PEER)  # packets only: the agents still hear each other
+        lab.world.skews[HOME] = -SKEW
+        await asyncio.sleep(60)
+        shown = (await lab.ask("GET", "/v1/vpns/stretch")).json()
+        lost = {f"{p['from']}–{p['to']}" for p in shown["pairs"] if p["health"] != "ready"}
+        assert (shown["phase"], lost) == ("degraded", {"nantes–lyon"})
+        lab.world.heal()
+        await lab.world.until(lab.is_ready)
+
+    tell(story)
+
+
 def test_a_clock_that_is_set_back_does_not_keep_a_segment_blocked() -> None:
     def blocked(lab: Lab) -> bool:
         return any(s.blocked for s in lab.world.underlay.segments[HOME].values())
