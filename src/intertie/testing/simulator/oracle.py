@@ -7,6 +7,8 @@ clouds and data planes have, what users asked and heard, and what the story brok
     oracle_records   what is wrong with a record at the moment when it is forced to a disk
     oracle_world     what is wrong with a host, network or segment at the moment when it comes, changes or goes
     oracle_asked     what is wrong with what a site decides because a user asked
+    oracle_held      what is wrong with a yes or no, beside what was promised before
+    oracle_sight     what users are shown while a link is cut
     oracle_users     what users heard against what there is; messages; operations that never end
     oracle_rest      what is wrong when everything is healed and quiet
 
@@ -29,6 +31,7 @@ from intertie.testing.fake_transport import FakeUnderlay
 from intertie.testing.simulator.oracle_records import RecordJudge
 from intertie.testing.simulator.oracle_rest import RestJudge
 from intertie.testing.simulator.oracle_scene import Scene, named
+from intertie.testing.simulator.oracle_sight import SightJudge
 from intertie.testing.simulator.oracle_users import Books
 from intertie.testing.simulator.oracle_world import WorldJudge
 from intertie.testing.simulator.story import Step, Verb, Violation
@@ -83,6 +86,7 @@ class Oracle:
         self._records = RecordJudge(self._scene)
         self._world = WorldJudge(self._scene)
         self._users = Books(self._scene)
+        self._sight = SightJudge(self._scene)
         self._rest = RestJudge(self._scene, self._records)
         self._asked = 0
         self._rested: float | None = None
@@ -122,14 +126,17 @@ class Oracle:
         self._asked += 1
         self._scene.asked(step)
         self._users.asked(at, step)
+        self._sight.look(at)
 
     def told(self, told: Told) -> None:
         self._users.told(told)
+        self._sight.told(told)
         self._records.asked.told(told, sum(step.site == told.step.site for _, step in self._users.open.values()))
 
     def struck(self, at: float, step: Step) -> None:
         self._scene.struck(at, step)
         self._users.struck(at, step)
+        self._sight.struck(at, step)
         if step.verb in (Verb.LOSE_STORE, Verb.RESTORE):
             self._world.rolled(step.site)
 

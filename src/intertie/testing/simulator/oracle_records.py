@@ -15,6 +15,7 @@ from intertie.planning import ranges
 from intertie.planning.identity import made_network
 from intertie.planning.ranges import Spans
 from intertie.testing.simulator.oracle_asked import AskedJudge
+from intertie.testing.simulator.oracle_held import HeldJudge
 from intertie.testing.simulator.oracle_scene import AGREED, Disk, Scene, live_versions, member, named
 
 FIXED = ("kind", "vni", "route_target", "prefixes", "mtu", "transport", "network")
@@ -27,6 +28,7 @@ class RecordJudge:
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
         self.asked = AskedJudge(scene)
+        self.held = HeldJudge(scene)
 
     def wrote(self, at: float, site: str, puts: Mapping[str, Record]) -> None:
         """Before the scene takes them in; in the order in which they were written."""
@@ -89,6 +91,7 @@ class RecordJudge:
     def _decided(self, at: float, site: str, record: Record, disk: Disk) -> None:
         """A site has just decided this."""
         self.asked.decided(at, site, record, disk)
+        self.held.decided(at, site, record, disk)
         if record.header.kind is Kind.VPN:
             self._vpn(at, site, record, disk)
         elif record.header.kind is Kind.ANSWER:
