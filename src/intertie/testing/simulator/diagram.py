@@ -6,6 +6,7 @@ speaks of, the messages that brought something about, and a count of what was le
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -17,8 +18,12 @@ MARKS = {What.WRITES: "●", What.CLOUD: "☁", What.PLANE: "⇄", What.FAULT: "
 USERS = "users"
 CARRIED = 0.5
 """Seconds within which a message that went well is taken for the cause of what its receiver then does."""
+WORTH = 10
+"""So many events left out in a row are worth a line."""
 MARGIN = 14
 COLUMN = 26
+ID = re.compile(r"\b([0-9a-f]{4})[0-9a-f]{22,28}\b")
+"""What is random, or a digest, in an id: four digits tell them apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,10 @@ def rows(events: Sequence[Event], story: Story, violation: Violation | None, ful
     drawn: list[Row] = []
     for kept, group in groupby(enumerate(shown), key=lambda pair: told(*pair)):
         found = [event for _, event in group]
-        drawn.extend(found if kept else [Gap(len(found))])
+        if kept:
+            drawn.extend(found)
+        elif len(found) >= WORTH:
+            drawn.append(Gap(len(found)))
     if violation is not None:
         at = next((i for i, r in enumerate(drawn) if isinstance(r, Event) and r.at > violation.at), len(drawn))
         drawn.insert(at, Broken(violation))
@@ -140,30 +148,34 @@ def _columns(drawn: Sequence[Row], story: Story) -> list[str]:
 def _line(row: Row, places: dict[str, int]) -> str:
     match row:
         case Gap(count):
-            return _over(" " * (MARGIN - 1), places, 0, f"     ⋮  {count} more")
+            return _over("", places, 3, f"⋮ {count} more")
         case Broken(violation):
-            return f"{violation.at:11.3f}  ✗✗ {violation.invariant}: {violation.what}"
+            return f"{violation.at:11.3f}  ✗✗ {violation.invariant}: {_short(violation.what)}"
         case Event():
             return _event(row, places)
 
 
 def _event(event: Event, places: dict[str, int]) -> str:
-    begin = f"{event.at:11.3f}"
+    begin, text = f"{event.at:11.3f}", _short(event.text)
     here = places.get(event.site, MARGIN)
     match event.what:
         case What.SENDS:
-            return _arrow(begin, places, here, places[event.to], event.text, event.text not in _LOST)
+            return _arrow(begin, places, here, places[event.to], text, event.text not in _LOST)
         case What.ASKS:
-            return _over(begin, places, places[USERS], f"├─ {event.text} ─▶ {event.site}")
+            return _over(begin, places, places[USERS], f"├─ {text} ─▶ {event.site}")
         case What.HEARS:
-            return _over(begin, places, places[USERS], f"◀─ {event.site}: {event.text}")
+            return _over(begin, places, places[USERS], f"◀─ {event.site}: {text}")
         case What.RESTS:
-            return _over(begin, places, places[USERS], f"═══ {event.text} ═══")
+            return _over(begin, places, places[USERS], f"═══ {text} ═══")
         case _:
-            return _over(begin, places, here, f"{MARKS[event.what]} {event.text}")
+            return _over(begin, places, here, f"{MARKS[event.what]} {text}")
 
 
 _LOST = tuple(f"{what} {fate}" for what in _QUIET for fate in ("lost", "cut", "reset"))
+
+
+def _short(text: str) -> str:
+    return ID.sub(r"\1", text)
 
 
 def _lifelines(begin: str, places: dict[str, int]) -> list[str]:
@@ -231,4 +243,4 @@ def _mermaid(row: Row, names: dict[str, str]) -> Iterator[str]:
 
 def _plain(text: str) -> str:
     """Mermaid takes # and ; for its own."""
-    return text.replace("#", "＃").replace(";", ",").replace("\n", " ")
+    return _short(text).replace("#", "＃").replace(";", ",").replace("\n", " ")

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -49,6 +50,9 @@ def main(arguments: Sequence[str] | None = None, stage: Stage | None = None) -> 
     parser = _parser()
     asked = parser.parse_args(arguments)
     asked.stage = stage or Stage()
+    if arguments is None:
+        # A program, not a call: ended by timeout(1) or a CI it still says what it found, and takes its workers along.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         command: Callable[[argparse.Namespace], int] = asked.command
         return command(asked)
