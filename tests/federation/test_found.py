@@ -9,6 +9,7 @@ import pytest
 from intertie.model.bodies import AnswerBody, Word
 from intertie.model.errors import Conflict
 from intertie.model.records import Record, State
+from intertie.model.storage import StorageError
 from intertie.planning.identity import answer_id
 from intertie.testing.federation import OPERATOR, World, attachment
 from tests.federation.test_life import SITES, everywhere, l2, scenario
@@ -133,5 +134,45 @@ def test_a_peer_that_goes_by_what_an_earlier_agent_had_back_has_not_told_all() -
         await world.until(lambda: not site.agent.recovering)
         assert word(world, "lyon", id) is Word.ACCEPTED
         await world.until(lambda: all(world.phase(s, id) == "ready" for s in ("nantes", "lyon")))
+
+    scenario(story)
+
+
+def test_a_recovery_that_ends_before_it_could_be_noted_begins_again() -> None:
+    """The database is lost and the disk is full: an agent opens the store, and dies of the first write."""
+
+    async def story(world: World) -> None:
+        id = await l2(world)
+        await world.until(everywhere(world, id))
+        await world.crash("lyon")
+        world.disks["lyon"].lose()
+        world.disks["lyon"].failures = 1
+        with pytest.raises(StorageError):
+            await world.boot("lyon")
+        world.disks["lyon"].lose_power()
+        site = await world.start("lyon")
+        assert set(site.agent.pins()) == {"nantes", "rennes"}, "they are known from the file beside the keys"
+        await world.until(lambda: not site.agent.recovering)
+        await world.until(everywhere(world, id))
+        for _ in range(2):
+            await world.crash("lyon")
+            assert not (await world.start("lyon")).agent.recovering, "once is enough"
+
+    scenario(story)
+
+
+def test_nobody_lets_go_of_a_vpn_for_which_a_host_is_promised() -> None:
+    """A user is told of a host; before a slow cloud has made it, the Vpn whose network it is on closes."""
+
+    async def story(world: World) -> None:
+        id = await l2(world)
+        await world.until(everywhere(world, id))
+        world.days["lyon"].slow = 2.0
+        await world.running["lyon"].networks.create_host(OPERATOR, "web", "blue")
+        with pytest.raises(Conflict) as told:
+            await world.running["nantes"].vpns.delete(OPERATOR, id, wait=20.0)
+        assert told.value.code == "in-use"
+        assert word(world, "lyon", id) is Word.HELD
+        assert said(world, "nantes", id) is State.CLOSING
 
     scenario(story)

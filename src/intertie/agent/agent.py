@@ -175,11 +175,19 @@ class Agent:
         self.acked = dict(found.acked)
         self.local = {space: dict(entries) for space, entries in found.local.items()}
         self.incarnation = found.incarnation
-        self.recovering = found.behind is not None or bool(self.local.get(RECOVERY))
-        if found.behind is not None:
+        known = self.local.get(RECOVERY, {})
+        begun = found.behind is not None or self._died_at_it(found, known.get("done"))
+        self.recovering = begun or "since" in known
+        if begun:
             # Opened once, the store looks whole: a restart meanwhile must not forget what is missing.
             await self.remember(LocalEntry(RECOVERY, "since", str(found.incarnation)))
         return found
+
+    def _died_at_it(self, found: Snapshot, done: str | None) -> bool:
+        """Whether an agent that found the store behind ended before it could note that: nothing was written yet in
+        the incarnation that the store was given then."""
+        last = max((r.order.incarnation for r in found.records if r.home == self.site), default=1)
+        return found.incarnation > last and done != str(found.incarnation)
 
     def untold(self) -> Collection[str]:
         """While recovering, the peers that may still know of this site's past what it does not."""
@@ -203,7 +211,8 @@ class Agent:
     async def recovered(self) -> None:
         """Ends the recovery if nobody is left who might know more: a peer has told all, or was forgotten."""
         if self.recovering and not self.untold():
-            await self.remember(LocalEntry(RECOVERY, "since", None))
+            done = LocalEntry(RECOVERY, "done", str(self.incarnation))
+            await self.remember(LocalEntry(RECOVERY, "since", None), done)
             self.recovering = False
             self.tell("recovered", "", self.site, "all peers have told what they held")
             self.ports.log.info("recovered", peers=sorted(self.told_by))

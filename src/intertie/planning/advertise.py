@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
-from intertie.model.bodies import AnswerBody, Attachment, Require, VpnBody, VpnKind, Word
+from intertie.model.bodies import AnswerBody, Attachment, HostBody, Require, VpnBody, VpnKind, Word
 from intertie.model.errors import Reason
 from intertie.model.records import Draft, Header, Kind, Order, Record, State
 from intertie.planning import ranges, trust
@@ -159,7 +159,10 @@ def _ports_to_drain(situation: Situation, vpn: Record, said: AnswerBody) -> int:
     """Only ports of a network that was made for the Vpn keep it: the others lose nothing but the Vpn."""
     if said.network != made_network(situation.site, vpn.id):
         return 0
-    return next((n.ports for n in situation.inventory.networks if n.id == said.network), 0)
+    # Hosts that are promised and not made yet, or of a cloud that was last looked at before, are ports as well.
+    promised = sum(b.network == said.network for _, b in situation.table.bodies(Kind.HOST, HostBody))
+    seen = next((n.ports for n in situation.inventory.networks if n.id == said.network), 0)
+    return max(promised, seen)
 
 
 def _same(said: AnswerBody, now: AnswerBody, vpn: Record) -> bool:
