@@ -90,9 +90,10 @@ class Whispers:
         reached = segment is not None and any(r.site == other for r in segment.remotes)
         if segment is None or not reached:
             why = "no segment yet" if segment is None else f"{other} has not accepted"
-            return [
-                ToldPair(vpn=vpn.id, to_site=other, broken_at="records", hint=f"{why}: intertie vpn show {body.name}")
-            ]
+            hint = f"{why}: intertie vpn show {body.name}"
+            if other not in trust.pins(self.agent.table):
+                hint = f"{other} is no peer of {self.agent.site}: intertie site list"
+            return [ToldPair(vpn=vpn.id, to_site=other, broken_at="records", hint=hint)]
         segment_rtt = await self.health.segment_probe(vpn.id, other, body.mtu)
         mine = list(self.local_hosts(vpn))
         theirs = self._hosts.get((vpn.id, other), ())

@@ -322,7 +322,7 @@ class Vpns:
 
     async def _ask(self, vpn: Record, site: str, verify: tuple[str, ...]) -> tuple[ToldPair, ...]:
         pinned = trust.pins(self.agent.table).get(site)
-        problem = f"{site} cannot be called from {self.agent.site}"
+        problem = f"{site} {'is no peer of' if pinned is None else 'cannot be called from'} {self.agent.site}"
         if pinned is not None and pinned.address:
             try:
                 async with asyncio.timeout(None if verify else LONGEST_WORD):

@@ -239,8 +239,8 @@ PEER_FORGOTTEN: dict[str, Cell] = {
     "vpn-adopt": now(200, f"owner rennes, {_STILL_NAMED}", "lyon does not hear of its new home."),
     "vpn-verify": look(
         "ok false; nantes→rennes, rennes→lyon, rennes→nantes cross; "
-        "lyon→? broken at agent: lyon cannot be called from nantes: its pairs were not run; forwarding may go on; "
-        "nantes→lyon broken at records: lyon has not accepted: intertie vpn show stretch"
+        "lyon→? broken at agent: lyon is no peer of nantes: its pairs were not run; forwarding may go on; "
+        "nantes→lyon broken at records: lyon is no peer of nantes: intertie site list"
     ),
     "site-list": look("lyon forgotten, rennes up"),
     "site-map": never(404, "not-found", "lyon is no peer of nantes", "intertie site list"),
