@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from intertie.agent.agent import RECOVERY
 from intertie.model.bodies import AnswerBody, GrantBody, IntroductionBody
 from intertie.model.items import Remote
 from intertie.model.records import Cursor, Draft, Kind, Record
+from intertie.model.storage import LocalEntry
 from intertie.planning import numbers, ranges
 from intertie.planning.identity import grant_id
 from intertie.testing.simulator.plant import always, planted
@@ -34,7 +36,9 @@ def answer_lost(right: Any) -> Any:
     """What was sent counts as read: if the message or the reply is lost, it is not sent again."""
 
     def wrong(self: Any, peer: str, since: Cursor) -> Any:
-        said = right(self, peer, max(since, self.agent.acked.get(peer, Cursor())))
+        if peer not in self.agent.acked:
+            return right(self, peer, since)
+        said = right(self, peer, max(since, self.agent.acked[peer]))
         self.agent.acked[peer] = said.upto
         return said
 
@@ -56,7 +60,7 @@ def acked_never_goes_back(right: Any) -> Any:
     return wrong
 
 
-@planted("agent.exchange.Exchange.hear", expects=("I8", "I5"), profiles=("disks", "mixed"))
+@planted("agent.exchange.Exchange.hear", expects=("I8", "I5"), profiles=("unseen", "disks"))
 def cursor_past_a_gap(right: Any) -> Any:
     """The cursor moves to the end of what came, whether or not that followed on what is held."""
 
@@ -66,7 +70,7 @@ def cursor_past_a_gap(right: Any) -> Any:
     return wrong
 
 
-@planted("agent.exchange.page", expects=("I8", "I5"), profiles=("many-small", "mixed"))
+@planted("agent.exchange.page", expects=("I8", "I5"), profiles=("unseen", "many-small"))
 def page_not_in_commit_order(right: Any) -> Any:
     """A message carries the two most urgent records, Vpns first, and the cursor moves to the last of them."""
     urgency = {Kind.VPN: 0, Kind.ANSWER: 1}
@@ -258,7 +262,7 @@ def vni_without_looking(right: Any) -> Any:
     return wrong
 
 
-@planted("planning.change.taken_vnis", expects=("I1", "I6"), profiles=("partitions", "mixed"))
+@planted("planning.change.taken_vnis", expects=("I1", "I6"), profiles=("unseen", "mixed"))
 def vni_of_an_ended_vpn_reused(right: Any) -> Any:
     """A VNI is free again as soon as its Vpn has ended here, though a silent member may still carry it."""
 
@@ -332,3 +336,20 @@ def own_records_not_taken_back(right: Any) -> Any:
         await right(self, peer, replace(message, returned=()))
 
     return wrong
+
+
+def _recovery_not_kept(right: Any) -> Any:
+    async def wrong(self: Any, *entries: LocalEntry) -> None:
+        kept = [e for e in entries if e.space != RECOVERY]
+        if kept:
+            await right(self, *kept)
+        for entry in entries:
+            self.local.setdefault(entry.space, {}).pop(entry.key, None)
+
+    return wrong
+
+
+@planted("agent.agent.Agent.remember", expects=("rule 18", "I1", "I8"), profiles=("unseen", "disks"))
+def recovery_ends_with_a_restart(right: Any) -> Any:
+    """That a store was lost is known until the next restart only: then it looks whole."""
+    return _recovery_not_kept(right)

@@ -28,7 +28,7 @@ def sent_before_durable(right: Any) -> Any:
     return wrong
 
 
-@planted("agent.agent.Agent.take", expects=("I8", "I5"), profiles=("crashes", "mixed"))
+@planted("agent.agent.Agent.take", expects=("I8", "I5"), profiles=("crashes", "disks"))
 def cursor_durable_before_records(right: Any) -> Any:
     """How far a peer was read is made durable first, its records in a second commit: what dies between is lost."""
 
@@ -174,7 +174,7 @@ def removed_member_not_told(right: Any) -> Any:
     return wrong
 
 
-@planted("planning.advertise.withdrawal", expects=("I4", "I8", "rule 12"), profiles=("partitions", "churn"))
+@planted("planning.advertise.withdrawal", expects=("I4", "I8", "rule 12"), profiles=("unseen", "churn"))
 def tombstone_to_current_members_only(right: Any) -> Any:
     """A tombstone goes to those who are members at the end: who was removed before and is silent is left out."""
 

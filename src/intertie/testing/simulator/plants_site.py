@@ -37,7 +37,7 @@ def remotes_not_heard_of_yet_removed(right: Any) -> Any:
     return wrong
 
 
-@planted("planning.compile._stands_here", expects=("I22", "rule 19"), profiles=("disks", "mixed"))
+@planted("planning.compile._stands_here", expects=("I22", "rule 19"), profiles=("unseen", "disks"))
 def not_answered_yet_means_not_wanted(right: Any) -> Any:
     """A segment of a Vpn that this site has not answered (again) yet is removed."""
 

@@ -40,7 +40,7 @@ def reclaim_without_fence(right: Any) -> Any:
     return always({})(right)
 
 
-@planted("planning.held.claims", expects=("I1", "rule 16"), profiles=("exhaustion", "partitions"))
+@planted("planning.held.claims", expects=("I1", "I2", "rule 16"), profiles=("unseen", "adoption"))
 def claims_not_looked_at(right: Any) -> Any:
     """A share that the record gives is taken, though another site still says that it holds part of it."""
     return always({})(right)
@@ -98,7 +98,7 @@ def network_in_two_l2_vpns(right: Any) -> Any:
     return wrong
 
 
-@planted("planning.table.Table.suppose", expects=("rule 11", "I1"), profiles=("many-small", "mixed"))
+@planted("planning.table.Table.suppose", expects=("rule 11", "I1"), profiles=("unseen", "many-small"))
 def decisions_of_one_turn_do_not_see_each_other(right: Any) -> Any:
     """Two Vpns that arrive together are each judged as if the other had not come."""
     return always(None)(right)

@@ -34,7 +34,7 @@ def refusal_ends_require_any_too(right: Any) -> Any:
     return wrong
 
 
-@planted("planning.advertise._no", expects=("rule 9", "rule 10"), profiles=("partitions", "mixed"))
+@planted("planning.advertise._no", expects=("rule 9", "rule 10"), profiles=("unseen", "partitions"))
 def silence_taken_for_refusal(right: Any) -> Any:
     """A member that has not answered within ten seconds is taken to have refused."""
     since: dict[tuple[str, str], float] = {}
@@ -289,7 +289,7 @@ def _all_but_gateways(share: Share, body: VpnBody) -> Share:
     return ranges.less(share, _only_gateways(share, body), body.prefixes)
 
 
-@planted("planning.change.adopted_vpn", expects=("rule 14", "I3", "I8"), profiles=("adoption", "mixed"))
+@planted("planning.change.adopted_vpn", expects=("rule 14", "I3", "I8"), profiles=("unseen", "adoption"))
 def adoption_forgets_closing(right: Any) -> Any:
     """Who adopts a closing Vpn brings it back to life."""
 
@@ -298,3 +298,12 @@ def adoption_forgets_closing(right: Any) -> Any:
         return replace(draft, state=State.LIVE)
 
     return wrong
+
+
+# ── Asking twice ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@planted("agent.vpns.Vpns._made_before", expects=("I3", "I4", "rule 13"), profiles=("mixed", "many-small"))
+def idempotency_key_not_kept(right: Any) -> Any:
+    """A request that comes again with its key is taken for a new one."""
+    return always(None)(right)

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from random import Random
 
-from intertie.testing.simulator.profiles import Profile, Rates
+from intertie.testing.simulator.profiles import Profile
+from intertie.testing.simulator.rates import Rates
 from intertie.testing.simulator.story import Step, Story, Verb
 from intertie.testing.simulator.workload_contested import MISTAKES
 from intertie.testing.simulator.workload_deeds import DEEDS, SITE_NAMES, map_project, network, route, stretch
@@ -36,15 +37,15 @@ RULES: dict[int, tuple[str, ...]] = {
     7: ("late", "duplicate", "swizzle", "half-open"),
     8: ("stretch", "route", "grow", "shrink", "delete", "change-elsewhere"),
     9: ("unmapped", "no-more-mapped", "overlap", "other-prefixes"),
-    10: ("dead-member", "isolate", "stand-still"),
-    11: ("crossing", "network-in-two", "two-stretch-one", "other-prefixes"),
-    12: ("delete-in-use", "leave-in-use", "forced", "take-back", "foreign-port", "remake"),
+    10: ("dead-member", "isolate", "stand-still", "waits-for-the-silent"),
+    11: ("crossing", "network-in-two", "two-stretch-one", "other-prefixes", "all-at-once"),
+    12: ("delete-in-use", "leave-in-use", "forced", "take-back", "foreign-port", "remake", "leaver-dies"),
     13: ("change-elsewhere", "delete-elsewhere", "change-cut-off", "two-changes", "time-leap"),
-    14: ("adoption", "two-adopt", "adopt-living"),
-    15: ("enrol", "join-and-forget"),
+    14: ("adoption", "two-adopt", "adopt-living", "unseen-grant", "adopted-while-closing"),
+    15: ("enrol", "join-and-forget", "number-again"),
     16: ("hot-spot", "too-small", "used-address", "churn", "swap-member"),
     17: ("forget", "join-and-forget"),
-    18: ("lost-store", "old-backup", "twin"),
+    18: ("lost-store", "old-backup", "twin", "deaf-after-a-loss", "dies-while-it-recovers"),
     19: ("lost-store", "lose-store"),
     20: ("isolate", "split", "mass-restart"),
 }

@@ -39,6 +39,16 @@ from intertie.testing.simulator.workload_site_scenes import (
     time_leap,
     twin,
 )
+from intertie.testing.simulator.workload_unseen import (
+    adopted_while_closing,
+    all_at_once,
+    deaf_after_a_loss,
+    dies_while_it_recovers,
+    leaver_dies,
+    number_again,
+    unseen_grant,
+    waits_for_the_silent,
+)
 from intertie.testing.simulator.workload_writer import Act, Writer
 
 
@@ -264,6 +274,14 @@ SCENES: dict[str, Scene] = {
     "liar": Scene(liar, ("lie",)),
     "blackout": Scene(blackout, ("mass-restart",)),
     "dead-member": Scene(dead_member, ("crash",)),
+    "unseen-grant": Scene(unseen_grant, ("cut",)),
+    "adopted-while-closing": Scene(adopted_while_closing, ("crash",)),
+    "leaver-dies": Scene(leaver_dies, ("crash-point",)),
+    "number-again": Scene(number_again, ("crash",)),
+    "waits-for-the-silent": Scene(waits_for_the_silent, ("crash",)),
+    "deaf-after-a-loss": Scene(deaf_after_a_loss, ("lose-store",)),
+    "dies-while-it-recovers": Scene(dies_while_it_recovers, ("lose-store",)),
+    "all-at-once": Scene(all_at_once, ("cut",)),
     # Here come: a donor that dies between giving up a range and offering it, under load that wanders (ranges on
     # demand); two agents of a site of which one is cut off from the database (several agents); holds that expire
     # while their calendar cannot be reached (reservations).

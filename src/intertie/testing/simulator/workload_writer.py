@@ -13,7 +13,8 @@ from ipaddress import ip_network
 from random import Random
 from typing import TypeVar
 
-from intertie.testing.simulator.profiles import Profile, Rates
+from intertie.testing.simulator.profiles import Profile
+from intertie.testing.simulator.rates import Rates
 from intertie.testing.simulator.story import Step, Verb
 from intertie.testing.simulator.workload_known import Known, Net, Tie, overlap
 
