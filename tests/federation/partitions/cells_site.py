@@ -36,7 +36,9 @@ CLOCK_AHEAD: dict[str, Cell] = {
         "phase ready, all accepted; all pairs ready", "Health and silence are timed by a clock that nobody sets."
     ),
     "vpn-propose": now(
-        202, "phase ready, pending: waiting for nantes", "It is good for ten minutes more than it should be."
+        202,
+        "phase ready, pending: waiting for nantes",
+        "Its ten minutes end by both clocks: until then the home applies it.",
     ),
 }
 
@@ -133,7 +135,7 @@ BACKUP: dict[str, Cell] = {
             [not_asked("lyon"), no_agent("nantes", "lyon"), no_agent("nantes", "rennes"), not_asked("rennes")]
         )
     ),
-    "host-list": look("web", "Hosts made since the backup run on, and are in no list: `vpn plan` shows them."),
+    "host-list": look("web", "Hosts made since the backup run on, and are in no list: `status` shows them."),
     "host-create": _HOME,
     "network-create": now(201, "attachable", "You choose its prefix: nothing is given out."),
     "site-list": look("lyon silent, rennes silent"),
@@ -154,7 +156,7 @@ _HOST_LOST = never(
     "not-found",
     "no host web",
     "intertie host list",
-    "Its record was nobody else's and is lost; the host runs on as an orphan (`vpn plan`).",
+    "Its record was nobody else's and is lost; the host runs on as an orphan, which `status` shows.",
 )
 
 EMPTY_STORE: dict[str, Cell] = {

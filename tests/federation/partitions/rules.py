@@ -80,11 +80,12 @@ RULES = (
         "test_a_site_without_its_past_gives_no_host_an_address_that_may_be_anothers",
     ),
     _rule(
-        "**A wrong clock** does not touch health, silence or forwarding. A change asked of another site fails if it "
-        "is more than ten minutes slow; beyond half a day peers refuse each other's certificates, and are silent.",
+        "**A wrong clock** does not touch health, silence or forwarding. A change asked of another site fails if "
+        "yours is more than ten minutes slow, or the home's fast; beyond half a day peers refuse each other's certificates, and are silent.",
         "test_a_clock_that_is_set_back_does_not_keep_what_is_lost_ready",
         "test_a_clock_that_is_set_back_does_not_hide_that_a_path_is_lost",
         "test_a_clock_that_is_set_back_does_not_keep_a_segment_blocked",
+        "test_a_home_whose_clock_is_fast_says_that_a_clock_is_wrong",
         "test_a_clock_that_is_put_right_again_undoes_nothing",
         "tests/federation/partitions/test_clock.py"
         "::test_a_clock_wrong_by_more_than_a_day_makes_the_site_silent_to_all_and_says_why",

@@ -262,7 +262,7 @@ OPERATIONS = (
     ),
     Operation(id="host-delete", group=LOCAL, words="host delete", ask=deleting("/v1/hosts/web"), goal=host_gone),
     Operation(id="site-list", group=SITES, words="site list", ask=getting("/v1/peers"), shows=shows_peers),
-    Operation(id="site-show", group=SITES, words="site show, status", ask=getting("/v1/site"), shows=shows_site),
+    Operation(id="site-show", group=SITES, words="site show", ask=getting("/v1/site"), shows=shows_site),
     Operation(
         id="site-invite",
         group=SITES,

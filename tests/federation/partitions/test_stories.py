@@ -291,6 +291,19 @@ def test_a_clock_that_is_set_back_does_not_keep_a_segment_blocked() -> None:
     tell(story)
 
 
+def test_a_home_whose_clock_is_fast_says_that_a_clock_is_wrong() -> None:
+    async def story(lab: Lab) -> None:
+        lab.world.skews[HOME] = SKEW
+        wanted = {"name": "renamed", "attachments": lab.members()}
+        refused = await lab.ask("PUT", "/v1/vpns/stretch", wanted, wait=5.0)
+        assert (refused.status_code, refused.json()["code"]) == (412, "stale")
+        assert "the clock of rennes or of nantes is wrong" in refused.json()["hint"]
+        lab.world.skews[HOME] = timedelta()
+        assert (await lab.ask("PUT", "/v1/vpns/stretch", wanted, wait=5.0)).status_code == 200
+
+    tell(story, here=MEMBER)
+
+
 def test_a_clock_that_is_put_right_again_undoes_nothing() -> None:
     async def story(lab: Lab) -> None:
         before = lab.picture()

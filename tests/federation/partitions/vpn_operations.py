@@ -327,5 +327,5 @@ OPERATIONS = (
         shows=shows_owner,
     ),
     Operation(id="vpn-verify", group=GROUP, words="vpn verify", ask=verify, shows=shows_verified),
-    Operation(id="vpn-plan", group=GROUP, words="vpn plan", ask=site_plan, shows=shows_site_plan),
+    Operation(id="vpn-plan", group=GROUP, words="vpn plan, status", ask=site_plan, shows=shows_site_plan),
 )
