@@ -35,11 +35,6 @@ CLOCK_AHEAD: dict[str, Cell] = {
     "vpn-show": look(
         "phase ready, all accepted; all pairs ready", "Health and silence are timed by a clock that nobody sets."
     ),
-    "vpn-propose": now(
-        202,
-        "phase ready, pending: waiting for nantes",
-        "Its ten minutes end by both clocks: until then the home applies it.",
-    ),
 }
 
 _LATE = "it came too late: it was good until TIME, and at nantes it is TIME"

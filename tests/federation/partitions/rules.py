@@ -81,7 +81,8 @@ RULES = (
     ),
     _rule(
         "**A wrong clock** does not touch health, silence or forwarding. A change asked of another site fails if "
-        "yours is more than ten minutes slow, or the home's fast; beyond half a day peers refuse each other's certificates, and are silent.",
+        "yours is more than ten minutes slow, or the home's fast; beyond half a day peers refuse each other's "
+        "certificates, and are silent.",
         "test_a_clock_that_is_set_back_does_not_keep_what_is_lost_ready",
         "test_a_clock_that_is_set_back_does_not_hide_that_a_path_is_lost",
         "test_a_clock_that_is_set_back_does_not_keep_a_segment_blocked",
