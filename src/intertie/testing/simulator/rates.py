@@ -66,6 +66,7 @@ CONTESTED: Rates = {
     "used-address": 1,
     "asked-address": 2,
     "enrol-again": 0.5,
+    "orphan": 2,
 }
 """What is wrong, comes too early or late, or meets something else."""
 

@@ -126,8 +126,12 @@ def unmapped(w: Writer) -> None:
     if site is None or other is None:
         return
     net = w.make_net(site, "lab", w.prefixes(), w.net_name("lab"))
-    if net is not None:
-        propose(w, site, "lab", "l2", [f"{site}:{net.name}", other])
+    if net is None:
+        return
+    propose(w, site, "lab", "l2", [f"{site}:{net.name}", other])
+    if w.odds(0.3):
+        # Its operator changes its mind: a member that others go on without comes in, an ended Vpn stays ended.
+        w.do(Step(at=0, verb=Verb.MAP, site=other, other=site, project="lab", amount=1), w.chance.uniform(0.05, 20.0))
 
 
 def no_more_mapped(w: Writer) -> None:
@@ -235,6 +239,37 @@ def asked_address(w: Writer) -> None:
     w.do(replace(step, prefixes=tuple(asked)))
 
 
+def orphan(w: Writer) -> None:
+    """Something is asked of a network whose record went with its site's database."""
+    lost = w.one([n for n in w.known.orphans if w.known.runs(n.site, w.now)])
+    if lost is None:
+        return
+    match w.chance.choice(("drop", "host", "stretch", "again")):
+        case "drop":
+            w.do(Step(at=0, verb=Verb.DROP_NETWORK, site=lost.site, project=lost.project, name=lost.name))
+        case "host":
+            w.do(
+                Step(
+                    at=0,
+                    verb=Verb.HOST,
+                    site=lost.site,
+                    project=lost.project,
+                    name=w.host_name(),
+                    network=lost.name,
+                )
+            )
+        case "stretch":
+            propose(
+                w,
+                lost.site,
+                lost.project,
+                "l2",
+                [f"{lost.site}:{lost.name}", *partners(w, lost.site, lost.project)],
+            )
+        case _:
+            w.make_net(lost.site, lost.project, lost.prefixes, lost.name)
+
+
 def enrol_again(w: Writer) -> None:
     """A site that is a peer already, or is forgotten here, is invited once more."""
     site = w.site()
@@ -261,4 +296,5 @@ MISTAKES: dict[str, Act] = {
     "used-address": used_address,
     "asked-address": asked_address,
     "enrol-again": enrol_again,
+    "orphan": orphan,
 }

@@ -62,6 +62,8 @@ class Known:
         self.copies: set[str] = set()
         """Sites of which the operator has a backup."""
         self.nets: list[Net] = []
+        self.orphans: list[Net] = []
+        """Networks whose site has lost its database."""
         self.ties: list[Tie] = []
         self.maps: set[tuple[str, str, str]] = set()
         """(site, other, project): `site` lets `project` of `other` act; `demo` is mapped from the start."""
@@ -257,6 +259,7 @@ class Known:
     def _lose_store(self, step: Step) -> None:
         # Its own networks and hosts are known nowhere else: they stand as orphans that no user can name.
         self.down.setdefault(step.site, step.at)
+        self.orphans += [n for n in self.nets if n.site == step.site and not n.made_for]
         self.nets = [n for n in self.nets if n.site != step.site or n.made_for]
         for net in self.nets:
             if net.site == step.site:

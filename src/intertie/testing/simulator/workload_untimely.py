@@ -42,8 +42,18 @@ def delete_in_use(w: Writer) -> None:
 
 
 def forced(w: Writer) -> None:
-    if (found := used_tie(w)) is not None:
-        end(w, found[0], found[0].home, force=True)
+    """A Vpn ends by force under its hosts; somebody takes them and what is left of its network away."""
+    found = used_tie(w)
+    if found is None:
+        return
+    tie, net = found
+    end(w, tie, tie.home, force=True)
+    for host in list(net.hosts)[: w.chance.randint(0, 2)]:
+        w.rest(0.0, 3.0)
+        w.do(Step(at=0, verb=Verb.DROP_HOST, site=net.site, project=net.project, name=host))
+    if w.odds(0.5):
+        w.rest(0.0, 6.0)
+        w.do(Step(at=0, verb=Verb.DROP_NETWORK, site=net.site, project=net.project, name=net.name))
 
 
 def leave_in_use(w: Writer) -> None:
