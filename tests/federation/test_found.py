@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from ipaddress import ip_address
 
 import pytest
 
-from intertie.model.bodies import AnswerBody, Word
+from intertie.model.bodies import AnswerBody, Range, Word
 from intertie.model.errors import Conflict
 from intertie.model.records import Record, State
 from intertie.model.storage import StorageError
 from intertie.planning.identity import answer_id
+from intertie.planning.ranges import within
 from intertie.testing.federation import OPERATOR, World, attachment
 from tests.federation.test_life import SITES, everywhere, l2, scenario
 
@@ -176,3 +179,63 @@ def test_nobody_lets_go_of_a_vpn_for_which_a_host_is_promised() -> None:
         assert said(world, "nantes", id) is State.CLOSING
 
     scenario(story)
+
+
+def ranges_of(world: World, site: str, id: str) -> tuple[Range, ...]:
+    """What the site itself says that it holds."""
+    record = held(world, site, answer_id(site, id))
+    assert record is not None
+    assert isinstance(record.body, AnswerBody)
+    return record.body.ranges if record.live and record.body.word in (Word.ACCEPTED, Word.HELD) else ()
+
+
+async def change(world: World, site: str, vpn: str, *members: str) -> None:
+    await world.running[site].vpns.update(OPERATOR, vpn, "", tuple(attachment(m) for m in members), "*", 5.0)
+
+
+def let_go(world: World, site: str, id: str) -> Callable[[], bool]:
+    return lambda: not live(world, site, answer_id(site, id))
+
+
+def test_who_adopts_a_vpn_without_having_heard_that_a_member_left_gives_its_range_to_nobody() -> None:
+    async def story(world: World) -> None:
+        id = await l2(world)
+        await world.until(everywhere(world, id))
+        world.isolate("rennes")
+        await change(world, "nantes", id, "nantes:blue", "rennes")
+        await world.until(let_go(world, "lyon", id))
+        back = Range(first=ip_address("10.0.0.87"), last=ip_address("10.0.0.170"))
+        await world.until(lambda: within(back.first, ranges_of(world, "nantes", id)))
+        await world.running["rennes"].vpns.adopt(OPERATOR, id)
+        world.mend("lyon", "rennes")
+        await world.until(lambda: (r := held(world, "lyon", id)) is not None and r.home == "rennes")
+        assert word(world, "lyon", id) is Word.REFUSED, "nantes holds by now what lyon held once"
+        assert not ranges_of(world, "lyon", id)
+        world.heal()
+        await world.until(lambda: (r := held(world, "nantes", id)) is not None and r.home == "rennes")
+        await change(world, "rennes", id, "nantes:blue", "rennes")
+        await world.until(let_go(world, "lyon", id))
+        await change(world, "rennes", id, "nantes:blue", "rennes", "lyon")
+        await world.until(lambda: word(world, "lyon", id) is Word.ACCEPTED)
+        assert not any(within(r.first, ranges_of(world, "nantes", id)) for r in ranges_of(world, "lyon", id))
+        await world.until(everywhere(world, id))
+
+    scenario(story)
+
+
+def test_who_comes_back_to_a_vpn_waits_for_nobody_who_left_meanwhile() -> None:
+    """Of those that left while it was away it never heard: their last word to it was a yes, with a range."""
+
+    async def story(world: World) -> None:
+        id = await l2(world, "lyon", "rennes", "nice")
+        await world.until(everywhere(world, id))
+        await change(world, "nantes", id, "nantes:blue", "lyon", "nice")
+        await world.until(let_go(world, "rennes", id))
+        theirs = ranges_of(world, "lyon", id)
+        await change(world, "nantes", id, "nantes:blue", "nice")
+        await world.until(let_go(world, "lyon", id))
+        await world.until(lambda: within(theirs[0].first, ranges_of(world, "nantes", id)))
+        await change(world, "nantes", id, "nantes:blue", "nice", "rennes")
+        await world.until(lambda: word(world, "rennes", id) is Word.ACCEPTED)
+
+    scenario(story, (*SITES, "nice"))

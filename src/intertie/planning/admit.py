@@ -29,6 +29,7 @@ from intertie.planning import ranges, trust
 from intertie.planning.held import (
     AGREED,
     claims,
+    given_back,
     held_here,
     member_prefixes,
     occupied,
@@ -36,6 +37,7 @@ from intertie.planning.held import (
     ranges_held,
     routes_elsewhere,
     routes_taken,
+    too_late,
 )
 from intertie.planning.identity import bridge_name, made_network, segment_mac
 from intertie.planning.table import Table
@@ -84,6 +86,12 @@ def attachment_of(body: VpnBody, site: str) -> Attachment | None:
     return next((a for a in body.attachments if a.site == site), None)
 
 
+def takes_part(vpn: Record, site: str) -> bool:
+    """Whether the site is the Vpn's home or a member. Who has left keeps it as it was, and hears no more of it."""
+    assert isinstance(vpn.body, VpnBody)
+    return vpn.home == site or attachment_of(vpn.body, site) is not None
+
+
 def share_of(body: VpnBody, site: str) -> Share | None:
     return next((s for s in body.shares if s.site == site), None)
 
@@ -105,7 +113,8 @@ def judge(situation: Situation, vpn: Record) -> AnswerBody:
         else:
             network, refusal = _l3_network(situation, vpn, attachment, project)
     if refusal is not None:
-        return refused(vpn, refusal)
+        # With what it let go of, so that the next version, of the same adopter, is judged the same way.
+        return replace(refused(vpn, refusal), ranges=given_back(situation.table, vpn, share_of(body, situation.site)))
     assert network is not None
     return _accepted(situation, vpn, network)
 
@@ -245,6 +254,8 @@ def _held_by_others(situation: Situation, vpn: Record, body: VpnBody) -> Reason 
     share = share_of(body, situation.site)
     if share is None:
         return Reason(code="invalid", text=f"the Vpn gives {situation.site} no addresses")
+    if reason := too_late(situation.table, vpn, share):
+        return reason
     held = ranges_held(situation.table, vpn, share)
     if all(ranges.within(g, held) for g in share.gateways):
         return None

@@ -117,7 +117,8 @@ def _last_word(
     elif vpn.live and site in vpn.header.owes and not _answered_since(standing, vpn):
         # Nothing is held here: the home may stop telling. Who was told of a yes hears of its end, however late.
         names = tuple(sorted({vpn.home, *(standing.header.names if standing is not None else ())} - {site}))
-        body = AnswerBody(vpn=vpn.id, order=vpn.order, digest=vpn.digest, word=Word.DRAINED)
+        kept = standing.body.ranges if standing is not None and isinstance(standing.body, AnswerBody) else ()
+        body = AnswerBody(vpn=vpn.id, order=vpn.order, digest=vpn.digest, word=Word.DRAINED, ranges=kept)
     else:
         return None
     base = standing.order if standing is not None else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from intertie.model.bodies import Address, AnswerBody, HostBody, Prefix, Range, Share, VpnBody, VpnKind, Word
+from intertie.model.errors import Reason
 from intertie.model.items import NetworkFacts
 from intertie.model.records import Kind, Record
 from intertie.planning import ranges, trust
@@ -55,13 +56,41 @@ def ranges_held(table: Table, vpn: Record, share: Share, had: Iterable[Range] = 
 
 
 def claims(table: Table, vpn: Record) -> dict[str, tuple[Range, ...]]:
-    """site → what it says that it holds. The home is left out: what it holds, it says in the record itself."""
-    pinned = trust.pins(table)
+    """site → what it says that it holds. The home is left out: what it holds, it says in the record itself. So are
+    those that are neither named nor owed any more: they let go, though perhaps not within this site's hearing."""
+    pinned, there = trust.pins(table), {*vpn.header.names, *vpn.header.owes}
     return {
         site: answer.ranges
         for site, answer in table.answers(vpn.id).items()
-        if site in pinned and site != vpn.home and answer.word in (Word.ACCEPTED, Word.HELD)
+        if site in pinned and site in there and site != vpn.home and answer.word in (Word.ACCEPTED, Word.HELD)
     }
+
+
+def given_back(table: Table, vpn: Record, share: Share | None) -> tuple[Range, ...]:
+    """The addresses that this site let go of before somebody adopted the Vpn who had not heard of it (rule 14). The
+    home of then may have given them to another member: an adopter gives what it holds, not what it remembers."""
+    record = table.answer_record(vpn.id, table.site)
+    if record is None or not isinstance(record.body, AnswerBody) or share is None:
+        return ()
+    word = record.body
+    before = word.word is Word.REFUSED if record.live else word.order.epoch < vpn.order.epoch
+    meets = any(
+        r.first.version == s.first.version and int(r.first) <= int(s.last) and int(s.first) <= int(r.last)
+        for r in word.ranges
+        for s in share.ranges
+    )
+    return word.ranges if before and meets else ()
+
+
+def too_late(table: Table, vpn: Record, share: Share) -> Reason | None:
+    """Why the share that an adopter remembers is not this site's any more."""
+    if not given_back(table, vpn, share):
+        return None
+    return Reason(
+        code="overlap",
+        text=f"{table.site} let go of its addresses before {vpn.home} adopted the Vpn",
+        hint=f"at {vpn.home}: remove {table.site} from the Vpn, then add it again",
+    )
 
 
 # ── Routes ─────────────────────────────────────────────────────────────────────────────────────────────────
