@@ -20,6 +20,8 @@ J = TypeVar("J")
 R = TypeVar("R")
 
 SPAWN = get_context("spawn")
+BIRTH = 120.0
+"""Seconds that an interpreter may take to start on a loaded machine; they are not the job's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,9 @@ class _Worker(Generic[J]):
     process: BaseProcess
     pipe: Connection
     job: J | None = None
-    since: float = 0.0
+    until: float = 0.0
+    """When patience with its job ends."""
+    born: bool = False
 
 
 class Crew(Generic[J, R]):
@@ -67,7 +71,8 @@ class Crew(Generic[J, R]):
             if job is None:
                 return
             worker = free.pop() if free else self._hire()
-            worker.job, worker.since = job, monotonic()
+            worker.job = job
+            worker.until = monotonic() + (self._patience if worker.born else max(self._patience, BIRTH))
             worker.pipe.send(job)
 
     def _hire(self) -> _Worker[J]:
@@ -80,31 +85,38 @@ class Crew(Generic[J, R]):
         return worker
 
     def _ended(self) -> Iterator[tuple[J, R | Lost]]:
-        """Waits until some job has ended, one way or another."""
+        """Waits until something is heard of a worker, or for the first whose time is over: the jobs that ended."""
         busy = [w for w in self._workers if w.job is not None]
-        left = min(w.since for w in busy) + self._patience - monotonic()
+        left = min(w.until for w in busy) - monotonic()
         heard = wait([w.pipe for w in busy], timeout=max(left, 0.0))
         for worker in busy:
             job = worker.job
             assert job is not None
             if worker.pipe in heard:
-                yield job, self._result(worker)
-            elif monotonic() - worker.since >= self._patience:
+                result = self._result(worker)
+                if worker.job is None:
+                    yield job, result
+            elif monotonic() >= worker.until:
                 self._dismiss(worker)
                 yield job, Lost(f"no result after {self._patience:g} s")
 
     def _result(self, worker: _Worker[J]) -> R | Lost:
+        """What a worker says: that it is there, the first time; then results."""
         try:
-            result: R = worker.pipe.recv()
+            said: R = worker.pipe.recv()
         except (EOFError, ConnectionResetError):
             worker.process.join()
             self._dismiss(worker)
             return Lost(f"the worker ended with {worker.process.exitcode}")
-        worker.job = None
-        return result
+        if worker.born:
+            worker.job = None
+        else:
+            worker.born, worker.until = True, monotonic() + self._patience
+        return said
 
     def _dismiss(self, worker: _Worker[J]) -> None:
         _end(worker)
+        worker.job = None
         self._workers.remove(worker)
 
 
@@ -119,6 +131,7 @@ def _serve(pipe: Connection, work: Callable[[J], R]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A play makes cycles (tasks, frames) and leaves them; looking for them while it lasts costs a tenth of its time.
     gc.disable()
+    pipe.send(None)
     while True:
         try:
             job = pipe.recv()

@@ -41,6 +41,8 @@ from intertie.testing.simulator.runs import (
 from intertie.testing.simulator.shrink import Shrunk
 from intertie.testing.simulator.story import Outcome, Story, Violation
 
+MOST_LOST = 20
+"""So many plays without a result say that something is wrong here, and nothing about the seeds."""
 SHRUNK = 3
 """Failing seeds that are shrunk and shown; there is no end to reading more."""
 
@@ -122,7 +124,7 @@ def run_seeds(asked: argparse.Namespace) -> int:
     def jobs() -> Iterator[Job]:
         for job in _jobs(asked):
             late = asked.seconds and monotonic() - begun >= asked.seconds
-            if late or (totals.bad and not asked.keep_going):
+            if late or (totals.bad and not asked.keep_going) or len(totals.lost) >= MOST_LOST:
                 return
             yield job
 
