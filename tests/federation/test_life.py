@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from intertie.model.bodies import Require, VpnBody, VpnKind
-from intertie.model.errors import Conflict, IntertieError, Refused, Unavailable
+from intertie.model.errors import Conflict, IntertieError, NotFound, Refused, Unavailable
 from intertie.model.items import Network
 from intertie.planning.change import VpnRequest
 from intertie.planning.compile import network_ranges, wanted_networks
@@ -237,6 +237,27 @@ def test_a_member_is_removed_and_added_and_the_others_do_not_notice() -> None:
         again = [attachment("nantes:blue"), attachment("rennes"), attachment("lyon")]
         await vpns.update(OPERATOR, id, "", again, "*", 5.0)
         await world.until(everywhere(world, id))
+
+    scenario(story)
+
+
+def test_who_left_a_vpn_is_told_no_more_of_it_and_shows_it_no_more() -> None:
+    """Else it would stand there for ever, under a name that nobody there could use again."""
+
+    async def story(world: World) -> None:
+        id = await l2(world)
+        await world.until(everywhere(world, id))
+        nantes, rennes = world.running["nantes"].vpns, world.running["rennes"].vpns
+        await nantes.update(OPERATOR, id, "", [attachment("nantes:blue"), attachment("lyon")], "*", wait=5)
+        await world.until(lambda: "blue" not in networks(world, "rennes"))
+        assert id not in [v.id for v in rennes.all(OPERATOR)]
+        with pytest.raises(NotFound):
+            rennes.get(OPERATOR, id)
+        await nantes.update(OPERATOR, id, "other", [attachment("nantes:blue"), attachment("lyon")], "*", wait=5)
+        assert await nantes.delete(OPERATOR, id, wait=5) is None
+        await world.net("rennes", "green", "10.9.0.0/24")
+        again = await world.vpn("rennes", "stretch", "l2", "rennes:green", "lyon")
+        assert [v.id for v in rennes.all(OPERATOR)] == [again]
 
     scenario(story)
 

@@ -12,7 +12,7 @@ from intertie.model.errors import Conflict, NotFound, Refused
 from intertie.model.items import NetworkFacts
 from intertie.model.records import Draft, Header, Kind, Order, Record, State
 from intertie.planning import numbers, ranges, trust
-from intertie.planning.admit import Situation, attachment_of, judge, project_here, share_of
+from intertie.planning.admit import Situation, attachment_of, judge, project_here, share_of, takes_part
 from intertie.planning.advertise import version_of
 from intertie.planning.held import occupied
 from intertie.planning.plausible import fits, flaw
@@ -151,7 +151,7 @@ def _sound(site: str, draft: Draft) -> Draft:
 def free_name(table: Table, project: str, name: str) -> None:
     """Conflict if a Vpn of that project has the name here already."""
     for record, body in table.vpns():
-        if body.name == name and project_here(table, record) == project:
+        if body.name == name and takes_part(record, table.site) and project_here(table, record) == project:
             raise Conflict(f"there is a Vpn {name} already", code="name-taken", hint=f"intertie vpn show {name}")
 
 
