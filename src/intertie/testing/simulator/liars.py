@@ -19,7 +19,7 @@ from intertie.model import wire
 from intertie.model.bodies import AnswerBody, Attachment, VpnBody, VpnKind
 from intertie.model.codec import encode
 from intertie.model.errors import IntertieError
-from intertie.model.records import Cursor, Header, Kind, Record
+from intertie.model.records import Cursor, Header, Kind, Record, State
 from intertie.model.wire import Message, ToldSight, Volatile
 from intertie.testing.fake_ports import FakeKeys
 from intertie.testing.federation import World
@@ -164,12 +164,12 @@ def _impersonate_home(liar: _Liar) -> bytes | None:
 
 def _stolen_certificate(liar: _Liar) -> bytes | None:
     """Not the site: a thief of its certificate, who may call in its name but has not the key that signs records."""
-    record = liar.pick([r for r in liar.records(Kind.VPN, own=True) if r.live])
+    found = liar.records(Kind.VPN, own=True) + liar.records(Kind.ANSWER, own=True) + liar.records(Kind.SITE, own=True)
+    record = liar.pick([r for r in found if r.live])
     if record is None:
         return None
-    body = replace(record.body, name=f"{record.body.name}-y")
-    raw = encode(liar.later(record), body)
-    return liar.message(Record(liar.later(record), body, raw, bytes(32)))
+    header = liar.later(record)
+    return liar.message(Record(header, record.body, encode(header, record.body), bytes(32)))
 
 
 def _grab_prefix(liar: _Liar) -> bytes | None:
@@ -187,6 +187,75 @@ def _loose(liar: _Liar, a: Attachment) -> bool:
     return a.site not in (liar.site, liar.other) and not a.agreed
 
 
+def _resurrect(liar: _Liar) -> bytes | None:
+    """A Vpn that has ended lives again (I6)."""
+    record = liar.pick([r for r in liar.records(Kind.VPN, own=True) if not r.live])
+    if record is None:
+        return None
+    return liar.message(liar.twisted(replace(liar.later(record), state=State.LIVE), record.body))
+
+
+def _other_nature(liar: _Liar) -> bytes | None:
+    """What never changes in a Vpn changes: its number, MTU or project, or the prefixes on which all agreed."""
+    record = liar.pick([r for r in liar.records(Kind.VPN, own=True) if r.live])
+    if record is None:
+        return None
+    body = record.body
+    agreed = [a for a in body.attachments if a.agreed and a.prefixes]
+    twists = [replace(body, vni=body.vni + 1), replace(body, mtu=1280), replace(body, project="other")]
+    if agreed:
+        moved = replace(agreed[0], prefixes=(ip_network("10.255.0.0/24"),))
+        twists.append(replace(body, attachments=tuple(moved if a is agreed[0] else a for a in body.attachments)))
+    return liar.message(liar.twisted(liar.later(record), liar.chance.choice(twists)))
+
+
+def _odd_words(liar: _Liar) -> bytes | None:
+    """A new Vpn, well-formed, that nobody honest would write."""
+    record = liar.pick([r for r in liar.records(Kind.VPN, own=True) if r.live])
+    if record is None:
+        return None
+    body: VpnBody = record.body
+    default = (ip_network("0.0.0.0/0"),)
+    twists = [
+        replace(body, vni=0),
+        replace(body, mtu=60000),
+        replace(body, name="../../etc"),
+        replace(body, route_target="x"),
+        replace(body, attachments=(*body.attachments, body.attachments[0])),
+        replace(body, attachments=body.attachments[:1]),
+        replace(body, prefixes=default),
+        replace(body, prefixes=(*body.prefixes, *body.prefixes, ip_network("10.7.0.0/24"))),
+        replace(body, shares=body.shares[:1]),
+        replace(body, shares=tuple(replace(s, ranges=body.shares[0].ranges) for s in body.shares)),
+        replace(body, attachments=tuple(replace(a, prefixes=default) for a in body.attachments)),
+        replace(body, attachments=tuple(replace(a, agreed=True, prefixes=()) for a in body.attachments)),
+    ]
+    header = replace(liar.later(record), id=f"{liar.site}.{liar.chance.getrandbits(128):032x}")
+    return liar.message(liar.twisted(header, liar.chance.choice(twists)))
+
+
+def _wrong_id(liar: _Liar) -> bytes | None:
+    """A record under an id that is derived from something else."""
+    kinds = (Kind.SITE, Kind.INTRODUCTION, Kind.GRANT, Kind.ANSWER, Kind.PROPOSAL, Kind.FORGOTTEN)
+    record = liar.pick([r for kind in kinds for r in liar.records(kind, own=True)])
+    if record is None:
+        return None
+    return liar.message(liar.twisted(replace(liar.later(record), id=f"{liar.site}.zzz"), record.body))
+
+
+def _inner_kind(liar: _Liar) -> bytes | None:
+    """A record of a kind that is a site's own business; or one of a kind that has no epochs, as if adopted."""
+    inner = [r for kind in (Kind.NETWORK, Kind.HOST, Kind.MAPPING) for r in liar.agent.table.of(kind)]
+    answers = liar.records(Kind.ANSWER, own=True)
+    record = liar.pick(sorted(inner, key=lambda r: r.id) if liar.chance.random() < 0.5 or not answers else answers)
+    if record is None:
+        return None
+    header = replace(liar.later(record), names=(liar.other,))
+    if record in answers:
+        header = replace(header, order=replace(header.order, epoch=1, adopter=liar.site))
+    return liar.message(liar.twisted(header, record.body))
+
+
 LIES: dict[str, Callable[[_Liar], bytes | None]] = {
     "foreign-record": _foreign_record,
     "forged": _forged,
@@ -200,4 +269,9 @@ LIES: dict[str, Callable[[_Liar], bytes | None]] = {
     "impersonate-home": _impersonate_home,
     "stolen-certificate": _stolen_certificate,
     "grab-prefix": _grab_prefix,
+    "resurrect": _resurrect,
+    "other-nature": _other_nature,
+    "odd-words": _odd_words,
+    "wrong-id": _wrong_id,
+    "inner-kind": _inner_kind,
 }

@@ -137,6 +137,7 @@ class Oracle:
         self._scene.struck(at, step)
         self._users.struck(at, step)
         self._sight.struck(at, step)
+        self._records.asked.struck(step)
         if step.verb in (Verb.LOSE_STORE, Verb.RESTORE):
             self._world.rolled(step.site)
 

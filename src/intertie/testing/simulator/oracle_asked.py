@@ -8,7 +8,7 @@ from __future__ import annotations
 from intertie.model.bodies import AnswerBody, ProposalBody, VpnBody, Word
 from intertie.model.records import Kind, Record, State
 from intertie.testing.simulator.oracle_scene import Disk, Scene, member, named
-from intertie.testing.simulator.story import Verb
+from intertie.testing.simulator.story import Step, Verb
 from intertie.testing.simulator.watch import Told
 
 
@@ -19,6 +19,8 @@ class AskedJudge:
         self.scene = scene
         self._proposed: dict[str, float] = {}
         """Proposal (id) → when it was first forced."""
+        self._keys: dict[tuple[str, str, str], tuple[Step, str]] = {}
+        """(site, project, Idempotency-Key) → what it was first used for, and the id of what that made."""
 
     def decided(self, at: float, site: str, record: Record, disk: Disk) -> None:
         """`disk` is as it was before."""
@@ -66,9 +68,13 @@ class AskedJudge:
             self.scene.broken("I21", at, f"{site} takes {named(record)} back, and nobody asked for it")
 
     def told(self, told: Told, others: int) -> None:
-        """Rule 13: whose home was silent has its proposal withdrawn, so that it is not applied later. `others`: how
+        """Also an answer to a request that came with a key: the same again gives the same (docs/interface.md).
+
+        Rule 13: whose home was silent has its proposal withdrawn, so that it is not applied later. `others`: how
         many requests of the site's users have no answer yet."""
         step = told.step
+        if step.verb is Verb.VPN and step.point:
+            self._with_key(told)
         if told.code != "owner-silent" or step.verb not in (Verb.CHANGE, Verb.DELETE) or others:
             return
         for id, record in sorted(self.scene.disks.get(step.site, {}).items()):
@@ -78,3 +84,22 @@ class AskedJudge:
             if vpn is not None and vpn.body.name == step.name and self._proposed.get(id, 0.0) >= told.begun:
                 words = f"{step.site} told its user that the home of {step.name} is silent"
                 self.scene.broken("rule 13", told.at, f"{words}, and {named(record)} stands")
+
+    def struck(self, step: Step) -> None:
+        """Clocks that jump end keys, which are kept for a day, and lost disks forget them."""
+        if step.verb in (Verb.CLOCK, Verb.LOSE_STORE, Verb.RESTORE):
+            self._keys = {k: v for k, v in self._keys.items() if k[0] != step.site}
+
+    def _with_key(self, told: Told) -> None:
+        step = told.step
+        key = (step.site, step.project, step.point)
+        if key not in self._keys:
+            if told.code == "ok" and told.id:
+                self._keys[key] = (step, told.id)
+            return
+        first, id = self._keys[key]
+        if first.name != step.name or first.attachments != step.attachments or self.scene.wished(id).deleted:
+            return
+        if told.code == "name-taken" or (told.code == "ok" and told.id != id):
+            words = f"{step.site} was asked twice for Vpn {step.name} with one key, and told {told.code} {told.id}"
+            self.scene.broken("I3", told.at, f"{words}; the first time it made {id}")

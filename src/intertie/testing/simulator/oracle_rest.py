@@ -104,6 +104,14 @@ class RestJudge:
                     held = scene.disks[site].get(id)
                     words = f"{site} holds {named(held) if held is not None else 'nothing'}"
                     scene.broken("I8", at, f"{words}, {top.home} wrote {named(top)}")
+                elif not due and site != top.home and not apart and not scene.doubtful(site):
+                    self._not_told(at, site, top, scene.disks[site].get(id))
+
+    def _not_told(self, at: float, site: str, top: Record, held: Record | None) -> None:
+        """Rule 12: whoever was ever named hears that it is not any more, or of the end."""
+        if held is not None and held.live and isinstance(held.body, VpnBody) and member(held.body, site) is not None:
+            words = f"{site} was never told of {named(top)}: it holds {named(held)}, which names it"
+            self.scene.broken("rule 12", at, words)
 
     # ── Clouds ─────────────────────────────────────────────────────────────────────────────────────────────
 

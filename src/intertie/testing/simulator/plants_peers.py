@@ -343,8 +343,6 @@ def _recovery_not_kept(right: Any) -> Any:
         kept = [e for e in entries if e.space != RECOVERY]
         if kept:
             await right(self, *kept)
-        for entry in entries:
-            self.local.setdefault(entry.space, {}).pop(entry.key, None)
 
     return wrong
 

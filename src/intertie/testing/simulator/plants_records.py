@@ -28,7 +28,7 @@ def sent_before_durable(right: Any) -> Any:
     return wrong
 
 
-@planted("agent.agent.Agent.take", expects=("I8", "I5"), profiles=("crashes", "disks"))
+@planted("agent.agent.Agent.take", expects=("I8", "I5"), profiles=("unseen", "crashes"))
 def cursor_durable_before_records(right: Any) -> Any:
     """How far a peer was read is made durable first, its records in a second commit: what dies between is lost."""
 

@@ -107,7 +107,7 @@ def decisions_of_one_turn_do_not_see_each_other(right: Any) -> Any:
 # ── Prefixes of an L3 Vpn ──────────────────────────────────────────────────────────────────────────────────
 
 
-@planted("planning.admit.crossing", expects=("rule 8", "I5", "I8"), profiles=("mixed", "many-small"))
+@planted("planning.admit.crossing", expects=("rule 8", "I5", "I8"), profiles=("unseen", "mixed"))
 def crossing_answers_order_turned_round(right: Any) -> Any:
     """Where answers cross, members let the later in the list stay, the home the earlier: who asks decides."""
 
@@ -148,7 +148,7 @@ def first_held_not_checked(right: Any) -> Any:
     return always(())(right)
 
 
-@planted("planning.held.member_prefixes", expects=("I16", "rule 6"), profiles=("liars", "mixed"))
+@planted("planning.held.member_prefixes", expects=("I16", "rule 6"), profiles=("unseen", "liars"))
 def prefixes_of_a_member_believed_of_others(right: Any) -> Any:
     """What the home writes as a member's prefixes is routed to it, though the member has not said so."""
 

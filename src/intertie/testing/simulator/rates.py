@@ -38,7 +38,7 @@ CONTESTED: Rates = {
     "unmapped": 2,
     "no-more-mapped": 1,
     "too-small": 1,
-    "odd-prefix": 1,
+    "odd-prefix": 1.5,
     "network-in-use": 1,
     "exchange-network": 1,
     "other-project": 1,
@@ -110,6 +110,9 @@ UNSEEN: Rates = {
     "deaf-after-a-loss": 2,
     "dies-while-it-recovers": 2,
     "all-at-once": 3,
+    "hears-and-dies": 3,
+    "members-overlap": 2,
+    "grabbed-prefix": 1,
 }
 """Scenes in which somebody does not see something."""
 
@@ -161,6 +164,11 @@ LIES: Rates = {
     "impersonate-home": 2,
     "stolen-certificate": 2,
     "grab-prefix": 2,
+    "resurrect": 1.5,
+    "other-nature": 1.5,
+    "odd-words": 2,
+    "wrong-id": 1,
+    "inner-kind": 1,
 }
 """What a lying peer says."""
 

@@ -44,7 +44,10 @@ from intertie.testing.simulator.workload_unseen import (
     all_at_once,
     deaf_after_a_loss,
     dies_while_it_recovers,
+    grabbed_prefix,
+    hears_and_dies,
     leaver_dies,
+    members_overlap,
     number_again,
     unseen_grant,
     waits_for_the_silent,
@@ -282,6 +285,9 @@ SCENES: dict[str, Scene] = {
     "deaf-after-a-loss": Scene(deaf_after_a_loss, ("lose-store",)),
     "dies-while-it-recovers": Scene(dies_while_it_recovers, ("lose-store",)),
     "all-at-once": Scene(all_at_once, ("cut",)),
+    "hears-and-dies": Scene(hears_and_dies, ("crash-point",)),
+    "members-overlap": Scene(members_overlap),
+    "grabbed-prefix": Scene(grabbed_prefix, ("lie",)),
     # Here come: a donor that dies between giving up a range and offering it, under load that wanders (ranges on
     # demand); two agents of a site of which one is cut off from the database (several agents); holds that expire
     # while their calendar cannot be reached (reservations).

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from intertie.testing.simulator.story import Step, Verb
 from intertie.testing.simulator.workload_deeds import (
     attachment_for,
@@ -183,3 +185,59 @@ def all_at_once(w: Writer) -> None:
     w.rest(1.0, 12.0)
     w.do(Step(at=0, verb=Verb.HEAL))
     w.rest(1.0, 8.0)
+
+
+def hears_and_dies(w: Writer) -> None:
+    """A member dies in the moment in which it hears the last word on a Vpn."""
+    tie = w.tie()
+    victim = w.one([s for s in tie.members if s != tie.home and w.known.runs(s, w.now)]) if tie is not None else None
+    if tie is None or victim is None:
+        return
+    w.rest(3.0, 8.0)
+    point = w.chance.choice(("after-write", "after-write", "before-write", "before-reply"))
+    w.do(Step(at=0, verb=Verb.CRASH, site=victim, point=point, amount=float(w.chance.choice((1, 1, 2)))))
+    if w.odds(0.5):
+        end(w, tie, tie.home, force=w.odds(0.5))
+    else:
+        change(w, tie, tie.home, [a for s, a in tie.members.items() if s != victim or w.odds(0.3)])
+    w.rest(1.0, 5.0)
+    w.do(Step(at=0, verb=Verb.START, site=victim))
+    w.rest(1.0, 4.0)
+
+
+def members_overlap(w: Writer) -> None:
+    """Two members of one Vpn have prefixes that overlap, and neither home nor they knew: their answers cross."""
+    home = w.site()
+    others = [s for s in w.known.up(w.now) if home is not None and s != home]
+    others = [s for s in others if w.known.mapped(s, home or "", "demo") and w.known.friends(home or "", s)]
+    if home is None or len(others) < 2:
+        return
+    one, two = w.some(others, 2, 2)
+    mine, first = w.make_net(home, "demo", w.prefixes("ipv4")), w.make_net(one, "demo", w.prefixes("ipv4"))
+    second = w.make_net(two, "demo", w.crossing(first.prefixes)) if first is not None else None
+    if mine is None or first is None or second is None:
+        return
+    w.rest(1.0, 4.0)
+    texts = tuple(f"{n.site}:{n.name}" for n in (mine, first, second))
+    name, patience = w.vpn_name("demo"), w.patience()
+    ask = Step(at=0, verb=Verb.VPN, site=home, name=name, kind="l3", attachments=texts, seconds=patience)
+    w.do(replace(ask, require="any") if w.odds(0.7) else ask)
+    w.rest(1.0, 10.0)
+
+
+def grabbed_prefix(w: Writer) -> None:
+    """The home of an L3 Vpn that is not settled, since a member is away, tells one member a prefix of another."""
+    home = w.site()
+    others = [s for s in w.known.up(w.now) if home is not None and w.known.mapped(s, home, "demo") and s != home]
+    others = [s for s in others if w.known.friends(home or "", s)]
+    if home is None or len(others) < 3:
+        return
+    sites = [home, *w.some(others, 3, 3)]
+    nets = [w.make_net(s, "demo", w.prefixes("ipv4")) for s in sites]
+    w.rest(1.0, 3.0)
+    w.do(Step(at=0, verb=Verb.CRASH, site=sites[3]))
+    propose(w, home, "demo", "l3", [f"{n.site}:{n.name}" for n in nets if n is not None])
+    w.rest(4.0, 8.0)
+    w.do(Step(at=0, verb=Verb.LIE, site=home, other=sites[1], point="grab-prefix"))
+    w.rest(4.0, 10.0)
+    w.do(Step(at=0, verb=Verb.START, site=sites[3]))
