@@ -174,7 +174,7 @@ def odd_prefix(w: Writer) -> None:
         return
     lists = [(p,) for p in ODD_PREFIXES] + [("10.252.0.0/24", "10.252.0.128/25"), ()]
     many = tuple(f"10.253.{n}.0/24" for n in range(MAX_PREFIXES))
-    chosen = w.chance.choice([*lists, many, many])
+    chosen = w.chance.choice([*lists, many, many, many])
     net = w.make_net(site, "demo", chosen)
     if chosen == many and net is not None and (others := partners(w, site, "demo")):
         propose(w, site, "demo", "l2", [f"{site}:{net.name}", *others])

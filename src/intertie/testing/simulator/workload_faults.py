@@ -218,6 +218,8 @@ def lie(w: Writer) -> None:
     tie = w.tie()
     if tie is not None and len(tie.members) >= 2 and w.odds(0.7):
         liar, victim = w.some(list(tie.members), 2, 2)
+        if w.odds(0.5) and victim != tie.home:
+            liar = tie.home  # it has the most to lie about
         tell(w, liar, victim, tie.name)
     elif (found := pair(w)) is not None:
         tell(w, *found, "")

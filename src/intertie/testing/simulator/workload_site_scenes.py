@@ -113,6 +113,9 @@ def full_disk(w: Writer) -> None:
         return
     for _ in range(w.chance.randint(1, 3)):
         w.do(Step(at=0, verb=Verb.DISK_FULL, site=site, amount=w.chance.choice((1, 1, 2, 4))))
+        if w.may("cloud-fails") and w.odds(0.3):
+            # What the drivers did cannot be said: the round fails.
+            w.do(Step(at=0, verb=Verb.CLOUD_FAILS, site=site, amount=w.chance.choice((1, 2))))
         focus, w.focus = w.focus, (site,)
         if tie is not None and tie in w.known.ties and w.odds(0.6):
             act_on(w, tie)
@@ -162,6 +165,8 @@ def liar(w: Writer) -> None:
     found = pair(w)
     if tie is not None and w.odds(0.8):
         one, *others = w.some(list(tie.members), 2, 3)
+        if tie.home in others and w.odds(0.6):
+            others[others.index(tie.home)], one = one, tie.home
     elif found is not None:
         one, others = found[0], [found[1]]
     else:
