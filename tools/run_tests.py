@@ -5,6 +5,7 @@
     federation  tests/federation   many agents in one process       simulated network and clock
     simulator   tests/simulator    thousands of stories, by seed    virtual time; four minutes, INTERTIE_SIM_SECONDS
     contract    tests/contract     stores, drivers, REST against what interface.md promises
+    fuzz        tests/fuzz         every decoder of what others wrote, guided; INTERTIE_FUZZ_SECONDS each
     net         tests/net          real kernels: namespaces, VXLAN  tests/conftest.py makes the namespaces
     fire        tests/fire         real agents, one fault after the other; packets, clouds and promises are checked
     demo        tests/demo         the demo as a newcomer meets it
@@ -34,9 +35,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(".venv/bin")
-SPREAD = ("unit",)
+SPREAD = ("unit", "federation")
 """Lanes whose tests share nothing and run on all cores at once."""
-LANES = ("check", "unit", "federation", "simulator", "contract", "net", "fire", "demo")
+LANES = ("check", "unit", "federation", "simulator", "contract", "fuzz", "net", "fire", "demo")
 TWICE = ("net", "demo")
 ORDINARY = 65534
 LANE_SECONDS = 1200
