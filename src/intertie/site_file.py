@@ -75,7 +75,7 @@ def read_site(dir: Path) -> SiteFile:
         found = tomllib.loads(path.read_text())
     except FileNotFoundError:
         raise NotFound(f"no site at {dir}", hint=f"intertie init --name NAME --dir {dir}") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refused(f"{path}: {error}") from None
     unknown = sorted(found.keys() - (SiteFile.__slots__))
     if unknown:

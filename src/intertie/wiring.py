@@ -82,10 +82,17 @@ class SiteKeys:
         return Record(header, draft.body, raw, self._key.sign(raw))
 
     def verify(self, root: str, record: Record) -> bool:
-        return keys.verify(_der(root), record.raw, record.signature)
+        try:
+            return keys.verify(_der(root), record.raw, record.signature)
+        except Refused:
+            return False
 
     def fingerprint_of(self, root: str) -> str:
-        return keys.fingerprint(_der(root))
+        """ "" for what is no root: a peer may introduce anything, and the list of peers is to show the others."""
+        try:
+            return keys.fingerprint(_der(root))
+        except Refused:
+            return ""
 
     def point_of(self, root: str) -> bytes:
         return keys.parse_root(_der(root)).point
@@ -112,7 +119,11 @@ class InvitationTokens:
         )
 
     def hash(self, secret: str, name: str) -> str:
-        return invitation.hash_of(name, b64decode(secret))
+        """ "" for what is no secret: a stranger sends what it likes."""
+        try:
+            return invitation.hash_of(name, b64decode(secret, validate=True))
+        except ValueError:
+            return ""
 
 
 class PeerCalls:
@@ -135,7 +146,14 @@ class PeerCalls:
         return answer
 
     def trust(self, pins: Mapping[str, str]) -> None:
-        self._transport.trust({name: _der(root) for name, root in pins.items()})
+        usable: dict[str, bytes] = {}
+        for name, root in pins.items():
+            try:
+                usable[name] = _der(root)
+            except Refused as error:
+                # One pin that is none must not keep the others from being trusted, nor from being forgotten.
+                log.warning("pin not usable", site=name, why=error.detail)
+        self._transport.trust(usable)
         self._trusted = dict(sorted(pins.items()))
         self._keep()
 

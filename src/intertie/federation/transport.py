@@ -71,7 +71,7 @@ def parse_address(text: str) -> tuple[str, int]:
     """(host, port) of `host:port`, `192.0.2.1:port` or `[2001:db8::1]:port`. Raises Refused(invalid)."""
     host, colon, port = text.rpartition(":")
     # isdigit alone would let "²" and other scripts' digits through.
-    if not (colon and port.isascii() and port.isdigit() and 0 < int(port[:6]) < 65536):
+    if not (colon and port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536):
         raise Refused(f"{text!r} is not an address with a port", hint="write HOST:PORT or [IPV6]:PORT")
     if host.startswith("[") and host.endswith("]"):
         try:

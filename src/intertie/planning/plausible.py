@@ -53,7 +53,7 @@ NOBODYS: tuple[Prefix, ...] = tuple(
 _LABEL = re.compile(r"[a-z0-9-]{1,40}")
 _NETWORK = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _CALLED_AT = re.compile(r"(?:\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9][A-Za-z0-9.-]{0,252}):([0-9]{1,5})")
-_BASE64 = re.compile(r"[A-Za-z0-9+/]{4,}={0,2}")
+_BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)")
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
 _ROUTE_TARGET = re.compile(r"[0-9]{1,10}:[0-9]{1,10}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")

@@ -188,7 +188,7 @@ def checksum(data: bytes) -> int:
 def parse(version: int, data: bytes, source: Address, ident: int) -> Message | None:
     """What a raw socket received, if it is about an echo of `ident`; IPv4 data begins with the IP header."""
     if version == 4:
-        data = data[(data[0] & 0x0F) * 4 :]
+        data = data[_header(data) :]
     if len(data) < 8:
         return None
     kind, code, _, rest = struct.unpack_from("!BBHI", data)
@@ -208,7 +208,7 @@ def parse(version: int, data: bytes, source: Address, ident: int) -> Message | N
 
 def _quoted(version: int, packet: bytes, ident: int) -> tuple[Address, int] | None:
     """Target and sequence number of the echo that an ICMP error quotes, if it was ours."""
-    start = 40 if version == 6 or not packet else (packet[0] & 0x0F) * 4
+    start = 40 if version == 6 else _header(packet)
     if len(packet) < start + 8:
         return None
     kind, _, _, theirs, seq = struct.unpack_from("!BBHHH", packet, start)
@@ -216,6 +216,11 @@ def _quoted(version: int, packet: bytes, ident: int) -> tuple[Address, int] | No
         return None
     target: Address = IPv6Address(packet[24:40]) if version == 6 else IPv4Address(packet[16:20])
     return target, seq
+
+
+def _header(packet: bytes) -> int:
+    """Octets of an IPv4 header (RFC 791), by its own word but at least 20: a quoted one may say anything."""
+    return max((packet[0] & 0x0F) * 4, 20) if packet else 20
 
 
 def _open(version: int) -> socket.socket:
