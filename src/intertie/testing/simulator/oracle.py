@@ -159,7 +159,10 @@ class Oracle:
         # A proposal ends by its own clock, and the answer to it with it.
         body = record.body
         proposal = ".proposal." in (body.vpn if isinstance(body, AnswerBody) else record.id)
-        if not proposal and self._rest.calm(site) and self._rest.calm(record.home):
+        # What was under way when the site left, and never came, is no news of anything that goes on.
+        top = self._scene.top.get(record.id, record)
+        over = top.order > record.order and not top.concerns(site)
+        if not proposal and not over and self._rest.calm(site) and self._rest.calm(record.home):
             self._scene.broken(self._quiet(at), at, f"{site} writes {named(record)} when all is quiet")
 
     def _quiet(self, at: float) -> str:
