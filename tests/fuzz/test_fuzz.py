@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz.corpus import FOUND, KEPT, read, samples
+from tests.fuzz.samples import FOUND, KEPT, read, samples
 from tests.fuzz.targets import TARGETS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,7 +42,7 @@ def test_what_was_once_a_bug_is_read_or_refused(name: str) -> None:
 
 
 def test_the_corpus_is_of_every_target_and_as_our_encoders_write_now() -> None:
-    """Whoever changes a format finds out here; `python -m tests.fuzz.corpus` writes it anew."""
+    """Whoever changes a format finds out here; `python -m tests.fuzz.samples` writes it anew."""
     made = samples()
     assert made.keys() == TARGETS.keys() == {path.stem for path in KEPT.glob("*.txt")}
     assert {path.stem for path in FOUND.glob("*.txt")} <= TARGETS.keys()

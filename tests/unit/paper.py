@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -223,7 +224,7 @@ def attachment(text: str) -> Attachment:
 
 
 def root(site: str) -> str:
-    return f"root{site.replace('-', '')}"
+    return b64encode(f"root of {site}".encode()).decode()
 
 
 def grant(site: str, body: GrantBody) -> Draft:

@@ -1,6 +1,6 @@
 """The kept corpus: what our own encoders write, and the inputs that once were failures.
 
-`python -m tests.fuzz.corpus` writes `corpus/TARGET.txt` anew; `found/TARGET.txt` is kept by hand. One input a line,
+`python -m tests.fuzz.samples` writes `corpus/TARGET.txt` anew; `found/TARGET.txt` is kept by hand. One input a line,
 base64, so that a change of either can be read in a review.
 """
 
