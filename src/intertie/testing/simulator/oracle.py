@@ -126,6 +126,7 @@ class Oracle:
         self._asked += 1
         self._scene.asked(step)
         self._users.asked(at, step)
+        self._records.asked.asked(at, step)
         self._sight.look(at)
 
     def told(self, told: Told) -> None:

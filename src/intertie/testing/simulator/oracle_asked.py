@@ -19,8 +19,14 @@ class AskedJudge:
         self.scene = scene
         self._proposed: dict[str, float] = {}
         """Proposal (id) → when it was first forced."""
-        self._keys: dict[tuple[str, str, str], tuple[Step, str]] = {}
-        """(site, project, Idempotency-Key) → what it was first used for, and the id of what that made."""
+        self._asks: dict[tuple[str, str], list[float]] = {}
+        """(site, name of a Vpn) → when changes were asked for there."""
+
+    def asked(self, at: float, step: Step) -> None:
+        if step.verb in (Verb.CHANGE, Verb.DELETE):
+            self._asks.setdefault((step.site, step.name), []).append(at)
+        self._keys: dict[tuple[str, str, str], Told] = {}
+        """(site, project, Idempotency-Key) → what the first one who used it was told."""
 
     def decided(self, at: float, site: str, record: Record, disk: Disk) -> None:
         """`disk` is as it was before."""
@@ -77,6 +83,9 @@ class AskedJudge:
             self._with_key(told)
         if told.code != "owner-silent" or step.verb not in (Verb.CHANGE, Verb.DELETE) or others:
             return
+        if sum(at >= told.begun for at in self._asks.get((step.site, step.name), ())) > 1:
+            # The proposal of somebody who did not wait stands, as that user was told.
+            return
         for id, record in sorted(self.scene.disks.get(step.site, {}).items()):
             if not isinstance(record.body, ProposalBody) or record.home != step.site or not record.live:
                 continue
@@ -93,13 +102,18 @@ class AskedJudge:
     def _with_key(self, told: Told) -> None:
         step = told.step
         key = (step.site, step.project, step.point)
-        if key not in self._keys:
-            if told.code == "ok" and told.id:
-                self._keys[key] = (step, told.id)
+        before = self._keys.get(key)
+        if before is None:
+            if told.code in ("ok", "name-taken"):
+                self._keys[key] = told
             return
-        first, id = self._keys[key]
-        if first.name != step.name or first.attachments != step.attachments or self.scene.wished(id).deleted:
+        first = before.step
+        if first.name != step.name or first.attachments != step.attachments or self.scene.wish(step.name).deleted:
             return
-        if told.code == "name-taken" or (told.code == "ok" and told.id != id):
-            words = f"{step.site} was asked twice for Vpn {step.name} with one key, and told {told.code} {told.id}"
-            self.scene.broken("I3", told.at, f"{words}; the first time it made {id}")
+        at_once = told.begun <= before.at
+        pair = {before.code, told.code}
+        if (pair == {"ok", "name-taken"} and (before.code == "ok" or at_once)) or (
+            pair == {"ok"} and told.id != before.id
+        ):
+            words = f"{step.site} was asked twice for Vpn {step.name} with one key"
+            self.scene.broken("I3", told.at, f"{words}: {before.code} {before.id}, then {told.code} {told.id}")

@@ -300,8 +300,9 @@ class RecordJudge:
 
     def _counts(self, site: str, vpn: Record) -> bool:
         """Who is forgotten by the home holds nothing in the eyes of the others (rule 16), nor does a liar."""
-        forgot = self.scene.forgot
-        return not self.scene.doubtful(site) and not forgot & {(vpn.home, site), (site, vpn.home)}
+        # Whoever was its home by then: an adopter may trust a site that its home had forgotten.
+        forgot = any((other, site) in self.scene.forgot for other in self.scene.disks)
+        return not self.scene.doubtful(site) and not forgot and (site, vpn.home) not in self.scene.forgot
 
     def _holds(self, site: str, vpn: Record, prefix: Prefix) -> Spans:
         word = self.scene.word(site, site, vpn.id)

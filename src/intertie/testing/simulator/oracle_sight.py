@@ -65,7 +65,7 @@ class SightJudge:
         step, view = told.step, told.answer
         if step.verb is not Verb.VPN or told.code != "ok" or told.at - told.begun >= step.seconds - 0.1:
             return
-        silent = [m.site for m in getattr(view, "members", ()) if m.answer == "waiting"]
+        silent = [m.site for m in getattr(view, "members", ()) if m.answer == "waiting" and not m.leaving]
         if silent and getattr(view, "phase", None) is not None and view.phase.value != "refused":
             words = f"{step.site} told its user of success with Vpn {step.name}"
             self.scene.broken("rule 9", told.at, f"{words} before {', '.join(silent)} had answered")
