@@ -14,7 +14,7 @@ from tests.fire.conftest import Fire, kindle
 from tests.fire.story import Story
 from tests.net.topologies.topology import Topology
 
-SECONDS = float(os.environ.get("INTERTIE_FIRE_SECONDS") or 40)
+SECONDS = float(os.environ.get("INTERTIE_FIRE_SECONDS") or 30)
 SEED = int(os.environ.get("INTERTIE_FIRE_SEED") or 1)
 
 
