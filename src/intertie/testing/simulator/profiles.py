@@ -255,6 +255,7 @@ _PROFILES = (
         steps=(20, 45),
         mix={"deeds": 50, "contested": 10, "faults": 5, "scenes": 35},
         scenes=UNSEEN,
+        contested=_more(CONTESTED, {"same-key": 10}),
         swarm=0.0,
         themed=0.2,
         trouble=(5.0, 40.0),

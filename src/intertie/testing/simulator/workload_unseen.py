@@ -87,8 +87,9 @@ def leaver_dies(w: Writer) -> None:
     leaver = w.one([s for s in tie.members if s != tie.home]) if tie is not None else None
     if tie is None or leaver is None or len(tie.members) < 3:
         return
-    point = w.chance.choice(("before-reply", "after-reply", "after-write", "before-write"))
-    w.do(Step(at=0, verb=Verb.CRASH, site=leaver, point=point, amount=float(w.chance.choice((1, 1, 2, 2, 3)))))
+    point = w.chance.choice(("after-reply", "after-reply", "after-reply", "before-reply", "after-write"))
+    w.rest(2.0, 6.0)
+    w.do(Step(at=0, verb=Verb.CRASH, site=leaver, point=point, amount=float(w.chance.choice((1, 1, 1, 2)))))
     change(w, tie, tie.home, [a for s, a in tie.members.items() if s != leaver])
     w.rest(0.3, 5.0)
     end(w, tie, tie.home, force=w.odds(0.2))
