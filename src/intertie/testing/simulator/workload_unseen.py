@@ -87,9 +87,12 @@ def leaver_dies(w: Writer) -> None:
     leaver = w.one([s for s in tie.members if s != tie.home]) if tie is not None else None
     if tie is None or leaver is None or len(tie.members) < 3:
         return
-    point = w.chance.choice(("after-reply", "after-reply", "after-reply", "before-reply", "after-write"))
+    # Its third write is, if nothing comes between, what it would hear after its own last word.
+    point, times = w.chance.choice(
+        (("before-write", 3), ("before-write", 3), ("before-write", 4), ("after-reply", 1))
+    )
     w.rest(2.0, 6.0)
-    w.do(Step(at=0, verb=Verb.CRASH, site=leaver, point=point, amount=float(w.chance.choice((1, 1, 1, 2)))))
+    w.do(Step(at=0, verb=Verb.CRASH, site=leaver, point=point, amount=float(times)))
     change(w, tie, tie.home, [a for s, a in tie.members.items() if s != leaver])
     w.rest(0.3, 5.0)
     end(w, tie, tie.home, force=w.odds(0.2))
