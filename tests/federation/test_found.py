@@ -239,3 +239,18 @@ def test_who_comes_back_to_a_vpn_waits_for_nobody_who_left_meanwhile() -> None:
         await world.until(lambda: word(world, "rennes", id) is Word.ACCEPTED)
 
     scenario(story, (*SITES, "nice"))
+
+
+def test_an_adoption_by_a_member_that_was_added_out_of_ones_hearing_is_taken_on_the_old_homes_word() -> None:
+    async def story(world: World) -> None:
+        id = await l2(world, "lyon")
+        await world.until(lambda: all(world.phase(s, id) == "ready" for s in ("nantes", "lyon")))
+        world.isolate("lyon")
+        await change(world, "nantes", id, "nantes:blue", "lyon", "rennes")
+        await world.until(lambda: word(world, "rennes", id) is Word.ACCEPTED)
+        await world.running["rennes"].vpns.adopt(OPERATOR, id)
+        world.heal()
+        await world.until(lambda: (r := held(world, "lyon", id)) is not None and r.home == "rennes")
+        await world.until(everywhere(world, id))
+
+    scenario(story)

@@ -23,7 +23,7 @@ from intertie.model.errors import Forbidden, IntertieError, Unavailable
 from intertie.model.records import Cursor, Record
 from intertie.model.wire import MAX_BATCH, MAX_PAGE, Message
 from intertie.planning import trust
-from intertie.planning.hearing import acceptable, concerning, returned_to
+from intertie.planning.hearing import STRANGER, acceptable, concerning, returned_to
 
 HOLD = 25.0
 """Seconds for which a site that cannot be called asks for a reply to be held."""
@@ -116,7 +116,8 @@ class Exchange:
         records = [r for r in message.records if self._genuine(r, peer, pinned)]
         # Only what follows on without a gap moves the cursor; after a gap our next word says so, and it comes again.
         # Nor does what a site says while it takes its own past back: what returns to it lies below that.
-        follows = message.since <= held and not message.recover
+        # Nor an adoption that is not understood yet: it has to come again.
+        follows = message.since <= held and not message.recover and not self._puzzled(peer, message.records)
         cursor = max(held, message.upto) if follows else None
         await agent.take(peer, records, cursor, message.held)
         if agent.recovering and peer not in agent.told_by and (message.returns or message.returned):
@@ -138,6 +139,10 @@ class Exchange:
         if problem is not None:
             self._complain(peer, (f"{record.id}: {problem}",))
         return problem is None
+
+    def _puzzled(self, peer: str, records: Sequence[Record]) -> bool:
+        problems = [acceptable(self.agent.table, peer, r) for r in records if r.order.epoch]
+        return any(problem is not None and problem.endswith(STRANGER) for problem in problems)
 
     async def _take_back(self, peer: str, message: Message, asked: bool) -> None:
         """Own records that a peer kept for us (rule 18), page by page. Unless it was `asked` just now, it may still

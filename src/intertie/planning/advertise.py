@@ -149,8 +149,13 @@ def _word(situation: Situation, vpn: Record, said: AnswerBody | None) -> AnswerB
         clash = crossed(situation.table, vpn, said.prefixes)
         if clash is not None:
             return refused(vpn, clash)
+    if said.word is Word.DRAINED and not ending:
+        # It had let go. In versions that never came here, others may have got what it held: the share of now counts.
+        said = replace(said, ranges=(), gateways=())
     said = refreshed(situation, vpn, said)
     if not ending:
+        if said.order.epoch < vpn.order.epoch:
+            said = replace(said, order=vpn.order, digest=vpn.digest)
         return replace(said, word=Word.ACCEPTED, ports=0)
     ports = _ports_to_drain(situation, vpn, said)
     return replace(said, word=Word.HELD if ports else Word.DRAINED, ports=ports, order=vpn.order, digest=vpn.digest)
@@ -170,8 +175,9 @@ def _same(said: AnswerBody, now: AnswerBody, vpn: Record) -> bool:
     if said.word is not Word.ACCEPTED or now.word is not Word.ACCEPTED:
         # A refusal or a drain is the word on one version: the home must see which.
         return said == now
-    # An acceptance holds for later versions (rule 6): a new version alone is no reason to say it again.
-    return replace(said, order=now.order, digest=now.digest) == now
+    # An acceptance holds for later versions (rule 6): a new version alone is no reason to say it again, but its
+    # adoption is (rule 14).
+    return said.order.epoch == now.order.epoch and replace(said, order=now.order, digest=now.digest) == now
 
 
 # ── The home's moves ───────────────────────────────────────────────────────────────────────────────────────

@@ -13,6 +13,7 @@ from intertie.model.bodies import (
 )
 from intertie.model.records import Cursor, Kind, Record
 from intertie.planning import trust
+from intertie.planning.held import AGREED
 from intertie.planning.identity import answer_id, forgotten_id, grant_id, introduction_id, segment_mac, site_id
 from intertie.planning.plausible import flaw
 from intertie.planning.table import Table
@@ -30,6 +31,8 @@ FEDERATED = frozenset(
 )
 
 
+STRANGER = "is not among its members"
+"""Why an adoption is not taken yet: the adopter may have become a member out of this site's hearing."""
 QUOTA = {
     Kind.SITE: 1,
     Kind.INTRODUCTION: 1024,
@@ -59,24 +62,32 @@ def acceptable(table: Table, peer: str, record: Record) -> str | None:
     if standing is None and table.count(peer, kind) >= QUOTA[kind]:
         return f"{peer} has {QUOTA[kind]} {kind.value} records here already"
     return (
-        _adoption(standing, record)
+        _adoption(table, standing, record)
         or flaw(record.header, record.body)
         or _consistent(record)
         or _kept(standing, record)
     )
 
 
-def _adoption(standing: Record | None, record: Record) -> str | None:
+def _adoption(table: Table, standing: Record | None, record: Record) -> str | None:
     """A record that another site began: only a Vpn, and only by one of its members (rule 14)."""
     if record.order.epoch == 0:
         return None
     if record.header.kind is not Kind.VPN:
         return f"a {record.header.kind.value} cannot be adopted"
     if record.home not in record.header.names:
-        return f"{record.home} is not among its members"
-    if standing is not None and standing.home != record.home and record.home not in standing.header.names:
-        return f"{record.home} is not among its members"
-    return None
+        return f"{record.home} {STRANGER}"
+    if standing is None or record.home in {standing.home, *standing.header.names} or _yields(table, standing, record):
+        return None
+    return f"{record.home} {STRANGER}"
+
+
+def _yields(table: Table, standing: Record, record: Record) -> bool:
+    """Whether the home that stands here has said yes to the adoption. It may have made the adopter a member in a
+    version that never came here, and will not come any more."""
+    word = table.answers(record.id).get(standing.home)
+    by = (record.order.epoch, record.order.adopter)
+    return word is not None and word.word in AGREED and (word.order.epoch, word.order.adopter) == by
 
 
 def _consistent(record: Record) -> str | None:
@@ -116,7 +127,10 @@ def _kept(standing: Record | None, record: Record) -> str | None:
             return f"the {name.replace('_', ' ')} of a Vpn does not change"
     now = {a.site: a for a in new.attachments}
     for a in old.attachments:
-        if a.agreed and a.site in now and now[a.site].prefixes != a.prefixes and now[a.site].agreed:
+        then = now.get(a.site)
+        # With another network it left, and came back, in versions that never came here.
+        stays = then is not None and a.agreed and then.agreed and then.network == a.network
+        if then is not None and stays and then.prefixes != a.prefixes:
             return f"the prefixes of {a.site} are settled"
     return None
 
