@@ -23,6 +23,7 @@ import schemathesis
 import structlog
 from hypothesis import HealthCheck, settings
 from schemathesis import GenerationMode
+from schemathesis.generation.meta import TestPhase
 from schemathesis.specs.openapi.checks import use_after_free
 from starlette.types import Receive, Scope, Send
 
@@ -124,8 +125,10 @@ def map_case(context: Any, case: Any) -> Any:
     if crc32(repr((case.path_parameters, case.body, case.query)).encode()) % 4 == 0:
         return case
     things = STAGE.things.get(case.operation.path.split("/")[2] if case.operation.path.startswith("/v1/") else "", ())
+    chained = case.meta.phase.name is TestPhase.STATEFUL
     for name in case.path_parameters or {}:
-        if things:
+        # In a chain it is an earlier answer that says what is meant.
+        if things and not chained:
             case.path_parameters[name] = things[crc32(repr(case.query).encode()) % len(things)]
     if label in BODIES and isinstance(case.body, dict):
         case.body = {**case.body, **BODIES[label]}

@@ -113,7 +113,7 @@ async def change_vpn(
     response_model=PendingVpn | VpnView | PlanView,
     responses={
         **shows(200, PlanView, "`plan=true`: what would be done at every member."),
-        **shows(202, PendingVpn, "It is ending; with `pending` where its home has not spoken yet."),
+        **shows(202, PendingVpn | VpnView, "It is ending; with `pending` where its home has not spoken yet."),
         204: {"description": "It is gone."},
         **problems("not-found", "in-use", "owner-silent", "stale", "precondition-required", "storage"),
     },
