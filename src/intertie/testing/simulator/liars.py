@@ -237,10 +237,13 @@ def _odd_words(liar: _Liar) -> bytes | None:
 def _wrong_id(liar: _Liar) -> bytes | None:
     """A record under an id that is derived from something else."""
     kinds = (Kind.SITE, Kind.INTRODUCTION, Kind.GRANT, Kind.ANSWER, Kind.PROPOSAL, Kind.FORGOTTEN)
-    record = liar.pick([r for kind in kinds for r in liar.records(kind, own=True)])
+    found = [r for kind in kinds for r in liar.records(kind, own=True)]
+    record = liar.pick(found)
     if record is None:
         return None
-    return liar.message(liar.twisted(replace(liar.later(record), id=f"{liar.site}.zzz"), record.body))
+    others = [r.id for r in found if r.header.kind is not record.header.kind]
+    wrong = replace(liar.later(record), id=liar.chance.choice([f"{liar.site}.zzz", *others]))
+    return liar.message(liar.twisted(wrong, record.body))
 
 
 def _inner_kind(liar: _Liar) -> bytes | None:

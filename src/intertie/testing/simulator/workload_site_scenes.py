@@ -112,7 +112,9 @@ def full_disk(w: Writer) -> None:
     if site is None:
         return
     for _ in range(w.chance.randint(1, 3)):
-        w.do(Step(at=0, verb=Verb.DISK_FULL, site=site, amount=w.chance.choice((1, 1, 2, 4))))
+        # At once, or a moment later, when the user has an answer and the rounds are to say what they did.
+        after = w.chance.choice((0.0, 0.0, 0.01, 0.03, 0.06))
+        w.do(Step(at=0, verb=Verb.DISK_FULL, site=site, amount=w.chance.choice((1, 1, 2, 4))), after)
         if w.may("cloud-fails") and w.odds(0.3):
             # What the drivers did cannot be said: the round fails.
             w.do(Step(at=0, verb=Verb.CLOUD_FAILS, site=site, amount=w.chance.choice((1, 2))))
