@@ -66,7 +66,8 @@ def test_a_worker_that_dies_or_hangs_is_reported_and_replaced(capsys: pytest.Cap
 
 def test_no_play_starts_after_the_time_is_over(capsys: pytest.CaptureFixture[str]) -> None:
     began = time.monotonic()
-    assert main(["run", "--seeds", "1..", "--seconds", "2", "--keep-going", "-j", "2", "--plays", "0"], TOY) == 1
+    code = main(["run", "--seeds", "1..", "--seconds", "2", "--keep-going", "-j", "2", "--plays", "0"], TOY)
+    assert code in (0, 1)  # on a busy machine no seed that breaks something may have its turn
     assert time.monotonic() - began < 60
 
 

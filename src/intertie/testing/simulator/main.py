@@ -7,6 +7,7 @@
     intertie-sim shrink 17 --profile churn --keep DIR               its shortest form, kept as a file
     intertie-sim story 17                                           the story alone
     intertie-sim check 1..20                                        trace hashes, each seed played twice
+    intertie-sim plants --only NAME                                 which planted bugs are noticed, by what
 
 Exit: 0 nothing was broken, 1 something was, 2 usage, 130 interrupted. Needs nothing but Python's own library.
 """
@@ -23,6 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
+from intertie.testing.simulator import plants
 from intertie.testing.simulator.crew import Crew, Lost
 from intertie.testing.simulator.diagram import as_mermaid, as_text, rows
 from intertie.testing.simulator.keepsake import Keepsake, as_json, load
@@ -99,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("--plays", type=int, default=400, help="at most so many to shrink a story")
         added.add_argument("--keep", type=Path, metavar="DIR", help="write shrunk stories there")
     replay.add_argument("--full", action="store_true", help="all that happened, as lines and in the diagram")
+    plants.options(add("plants", plants.answer, "which planted bugs are noticed, and after how many plays"))
     return parser
 
 

@@ -24,7 +24,7 @@ from intertie.testing.simulator.plant import Plant
 from intertie.testing.simulator.plants_table import Caught, as_markdown
 from intertie.testing.simulator.play import play
 from intertie.testing.simulator.profiles import PROFILES
-from intertie.testing.simulator.story import Outcome
+from intertie.testing.simulator.story import Outcome, Violation
 from intertie.testing.simulator.workload import story
 
 AREAS = (plants_records, plants_peers, plants_vpns, plants_space, plants_site)
@@ -39,6 +39,12 @@ def run(profile: str, seed: int, plant: str = "") -> Outcome:
     return play(told, plant=plant)
 
 
+def caught_by(name: str, profile: str, seed: int) -> tuple[Violation, ...]:
+    """What breaks in a story with the plant, if nothing does without it."""
+    found = run(profile, seed, name).violations
+    return found if found and _holds_without(profile, seed) else ()
+
+
 def catch(name: str, most_seeds: int) -> Caught:
     """Play seeds of the plant's profiles by turns until an invariant breaks that holds without the plant."""
     plant = PLANTS[name]
@@ -46,8 +52,7 @@ def catch(name: str, most_seeds: int) -> Caught:
     plays = 0
     for profile, seed in _turns(plant.profiles, most_seeds):
         plays += 1
-        found = run(profile, seed, name).violations
-        if found and _holds_without(profile, seed):
+        if found := caught_by(name, profile, seed):
             return Caught(
                 name=name,
                 invariant=found[0].invariant,
@@ -94,14 +99,16 @@ def _told(caught: Caught) -> Caught:
     return caught
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """0 if all were caught, 1 if one survived, 2 for a plant that does not exist."""
-    parser = argparse.ArgumentParser(prog="plants", description="Which planted bugs does the simulator notice?")
+def options(parser: argparse.ArgumentParser) -> None:
+    """The arguments that `answer` reads."""
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="this plant; may be repeated")
     parser.add_argument("--seeds", type=int, default=MOST_SEEDS, help="plays until a plant counts as a survivor")
-    parser.add_argument("-j", "--jobs", type=int, default=1)
+    parser.add_argument("-j", "--jobs", type=int, default=1, help="worker processes")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the table there")
-    asked = parser.parse_args(arguments)
+
+
+def answer(asked: argparse.Namespace) -> int:
+    """0 if all were caught, 1 if one survived, 2 for a plant that does not exist."""
     try:
         found = survey(asked.only, asked.seeds, asked.jobs)
     except LookupError as error:
@@ -113,6 +120,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         asked.write.write_text(text, encoding="utf-8")
     return 0 if all(found) else 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The program; its exit code."""
+    parser = argparse.ArgumentParser(prog="plants", description="Which planted bugs does the simulator notice?")
+    options(parser)
+    return answer(parser.parse_args(arguments))
 
 
 if __name__ == "__main__":
