@@ -21,12 +21,12 @@ class AskedJudge:
         """Proposal (id) → when it was first forced."""
         self._asks: dict[tuple[str, str], list[float]] = {}
         """(site, name of a Vpn) → when changes were asked for there."""
+        self._keys: dict[tuple[str, str, str], Told] = {}
+        """(site, project, Idempotency-Key) → what the first one who used it was told."""
 
     def asked(self, at: float, step: Step) -> None:
         if step.verb in (Verb.CHANGE, Verb.DELETE):
             self._asks.setdefault((step.site, step.name), []).append(at)
-        self._keys: dict[tuple[str, str, str], Told] = {}
-        """(site, project, Idempotency-Key) → what the first one who used it was told."""
 
     def decided(self, at: float, site: str, record: Record, disk: Disk) -> None:
         """`disk` is as it was before."""
