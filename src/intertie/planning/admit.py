@@ -25,7 +25,7 @@ from intertie.model.bodies import (
 from intertie.model.errors import Reason
 from intertie.model.items import Inventory, NetworkFacts
 from intertie.model.records import Kind, Record
-from intertie.planning import ranges, trust
+from intertie.planning import plausible, ranges, trust
 from intertie.planning.held import (
     AGREED,
     claims,
@@ -309,7 +309,7 @@ def _l3_network(
     situation: Situation, vpn: Record, attachment: Attachment, project: str
 ) -> tuple[NetworkFacts | None, Reason | None]:
     network = situation.network(project, attachment.network)
-    if network is None or not network.attachable:
+    if network is None or not network.attachable or len(network.prefixes) > plausible.MAX_PREFIXES:
         return None, _no_network(situation.site, attachment.network, project, network)
     clash = _l3_clash(situation, vpn, network.id, network.prefixes)
     return (None, clash) if clash else (network, None)
@@ -317,7 +317,8 @@ def _l3_network(
 
 def _no_network(site: str, wanted: str, project: str, network: NetworkFacts | None) -> Reason:
     if network is not None:
-        return Reason(code="unknown-network", text=f"network {wanted} at {site} cannot be attached: {network.reason}")
+        why = network.reason or f"it has more than {plausible.MAX_PREFIXES} prefixes"
+        return Reason(code="unknown-network", text=f"network {wanted} at {site} cannot be attached: {why}")
     return Reason(
         code="unknown-network",
         text=f"{site} has no network {wanted or '(none named)'} in project {project}",
