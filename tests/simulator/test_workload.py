@@ -132,3 +132,17 @@ def test_the_dead_peer_is_dead_for_thirty_days() -> None:
     dead = next(s for s in told.steps if s.verb is Verb.CRASH and not s.point)
     back = max(s.at for s in told.steps if s.verb is Verb.START and s.site == dead.site)
     assert back - dead.at >= 30 * 86400
+
+
+def test_one_site_at_most_cannot_be_called_and_never_the_first(many: list[Story]) -> None:
+    hidden = [found for found in many if found.hidden]
+    assert hidden
+    for found in hidden:
+        assert len(found.hidden) == 1
+        assert found.hidden[0] in found.sites[1:]
+
+
+def test_hosts_ask_for_addresses_and_one_key_comes_twice(many: list[Story]) -> None:
+    assert any(s.verb is Verb.HOST and s.prefixes for found in many for s in found.steps)
+    keys = [Counter(s.point for s in found.steps if s.verb is Verb.VPN and s.point) for found in many]
+    assert any(count > 1 for found in keys for count in found.values())
