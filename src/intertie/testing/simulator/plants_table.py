@@ -21,14 +21,16 @@ plays the seed of every row again, with and without the bug.
 """
 COLUMNS = ("bug", "mistake", "where", "noticed by", "plays", "profile", "seed")
 LATER = (
-    ("donation offered before it is durable", "ranges on demand: grants between holders are issue 4"),
-    ("adoption after a grant that nobody saw", "the same; today only the home gives, by the record itself"),
-    ("two agents of a site commit out of order", "several agents at one site are issue 4; here it is one that errs"),
-    ("two live clones are not quarantined", "rule 18's quarantine is issue 4"),
-    ("a compacted tombstone is dropped too early", "nothing is compacted yet: tombstones stay"),
+    ("space is offered before its giving up is durable", "ranges on demand: grants between holders (rule 15)"),
+    ("space is offered once, and not again until it is acknowledged", "the same"),
+    ("a site is frozen after a restore for too short: a grantee has not answered", "the same (rule 18)"),
+    ("two agents of one site commit out of order", "several agents at one site; `commit-out-of-order` is one"),
+    ("two live clones are not quarantined", "quarantine (rule 18)"),
+    ("a tombstone is compacted before all have let go", "compaction: today tombstones stay"),
     ("a hold expires by the wrong clock", "reservations (rule 21)"),
     ("a late commit is honoured without looking", "reservations (rule 21)"),
-    ("two writers of one epoch for a protected service", "Protection (rules 10 and 20)"),
+    ("confirmed before every member has committed", "reservations (rule 21)"),
+    ("two writers of one epoch for a protected service", "protection (rules 10 and 20)"),
 )
 """Mistakes in rules that are not built yet, and what they wait for."""
 
