@@ -254,3 +254,19 @@ def test_an_adoption_by_a_member_that_was_added_out_of_ones_hearing_is_taken_on_
         await world.until(everywhere(world, id))
 
     scenario(story)
+
+
+def test_who_was_added_out_of_an_adopters_hearing_is_told_that_it_is_no_member() -> None:
+    async def story(world: World) -> None:
+        id = await l2(world, "rennes")
+        await world.until(lambda: all(world.phase(s, id) == "ready" for s in ("nantes", "rennes")))
+        world.isolate("rennes")
+        await change(world, "nantes", id, "nantes:blue", "rennes", "lyon")
+        await world.until(lambda: word(world, "lyon", id) is Word.ACCEPTED)
+        await world.running["rennes"].vpns.adopt(OPERATOR, id)
+        world.heal()
+        await world.until(let_go(world, "lyon", id))
+        await world.until(lambda: not [s for s in world.running["lyon"].segments() if s.vpn == id])
+        await world.until(lambda: all(world.phase(s, id) == "ready" for s in ("nantes", "rennes")))
+
+    scenario(story)

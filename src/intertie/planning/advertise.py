@@ -190,6 +190,9 @@ def next_version(situation: Situation, vpn: Record) -> Draft | None:
     body = vpn.body
     assert isinstance(body, VpnBody)
     answers = situation.table.answers(vpn.id)
+    if unheard := _unheard(situation, vpn, answers):
+        draft = version_of(vpn, body, table=situation.table)
+        return replace(draft, owes=tuple(sorted({*draft.owes, *unheard})))
     if vpn.header.state is State.CLOSING:
         gone = forgotten_sites(situation)
         waiting = [a.site for a in body.attachments if a.site not in gone and not _drained(answers.get(a.site), vpn)]
@@ -199,6 +202,16 @@ def next_version(situation: Situation, vpn: Record) -> Draft | None:
         or _without_drained(situation, vpn, body, answers)
         or _frozen(situation, vpn, body, answers)
     )
+
+
+def _unheard(situation: Situation, vpn: Record, answers: dict[str, AnswerBody]) -> Collection[str]:
+    """Sites that a home named before the adoption, out of the adopter's hearing: their answers are to versions that
+    it never had. Whoever was ever named is owed the news that it is not (rule 12)."""
+    if not vpn.order.epoch:
+        return ()
+    by = (vpn.order.epoch, vpn.order.adopter)
+    others = trust.pins(situation.table).keys() - {*vpn.header.names, *vpn.header.owes}
+    return {s for s, a in answers.items() if s in others and (a.order.epoch, a.order.adopter) != by}
 
 
 def _drained(answer: AnswerBody | None, vpn: Record) -> bool:
