@@ -40,8 +40,9 @@ def run(profile: str, seed: int, plant: str = "") -> Outcome:
 
 
 def caught_by(name: str, profile: str, seed: int) -> tuple[Violation, ...]:
-    """What breaks in a story with the plant, if nothing does without it."""
-    found = run(profile, seed, name).violations
+    """What breaks in a story with the plant, if nothing does without it. A plant that makes an agent stumble over its
+    own code is none: that shows in any test."""
+    found = tuple(v for v in run(profile, seed, name).violations if v.invariant != "no inner error")
     return found if found and _holds_without(profile, seed) else ()
 
 

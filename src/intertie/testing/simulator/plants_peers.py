@@ -146,7 +146,7 @@ def mapping_default_allow(right: Any) -> Any:
     return wrong
 
 
-@planted("planning.admit.Situation.network", expects=("I17",), profiles=("mixed", "enrolment"))
+@planted("planning.admit.Situation.network", expects=("I17",), profiles=("enrolment", "mixed"))
 def project_of_a_network_from_the_request(right: Any) -> Any:
     """A network is found by its name alone; that it is another project's is not looked at."""
 
@@ -332,8 +332,8 @@ def answers_before_recovered(right: Any) -> Any:
 def own_records_not_taken_back(right: Any) -> Any:
     """A site that lost its store hears what peers hold of its records, and begins anew without them."""
 
-    async def wrong(self: Any, peer: str, message: Any) -> None:
-        await right(self, peer, replace(message, returned=()))
+    async def wrong(self: Any, peer: str, message: Any, *rest: Any) -> None:
+        await right(self, peer, replace(message, returned=()), *rest)
 
     return wrong
 

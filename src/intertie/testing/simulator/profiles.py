@@ -178,6 +178,7 @@ _PROFILES = (
         sites=(2, 5),
         mix={"deeds": 45, "contested": 15, "faults": 15, "scenes": 25},
         deeds=_more(DEEDS, {"enrol": 5, "grant-project": 3}),
+        contested=_more(CONTESTED, {"foreign-network": 6}),
         faults=_more(FAULTS, {"forget": 5}),
         scenes={"join-and-forget": 20, "dead-member": 5, "crash-point": 5, "split": 2, "lost-store": 1},
     ),

@@ -42,6 +42,7 @@ CONTESTED: Rates = {
     "network-in-use": 1,
     "exchange-network": 1,
     "other-project": 1,
+    "foreign-network": 0,  # only where projects are the point
     # Right, at the wrong moment or place.
     "delete-in-use": 3,
     "forced": 1,
@@ -93,7 +94,7 @@ FAULTS: Rates = {
     "cloud-fails": 2,
     "cloud-done": 1.5,
     "cloud-partial": 1,
-    "cloud-slow": 1.5,
+    "cloud-slow": 2.5,
     "break-segment": 2,
     "occupy": 1.5,
     "lie": 3,

@@ -213,6 +213,21 @@ def other_project(w: Writer) -> None:
     w.do(Step(at=0, verb=verb, site=site, project=project, name=name, network=network, attachments=texts))
 
 
+def foreign_network(w: Writer) -> None:
+    """Somebody attaches a network of another project of the same site: for its own users there is none."""
+    net = w.one([n for n in w.known.nets if n.project == "ops" and not n.made_for and w.known.runs(n.site, w.now)])
+    site = net.site if net is not None else w.site()
+    net = net or (w.make_net(site, "ops", w.prefixes("ipv4")) if site is not None else None)
+    others = partners(w, net.site, "demo") if net is not None else []
+    if net is None or not others:
+        return
+    w.rest(1.0, 4.0)
+    if w.odds(0.5):
+        propose(w, net.site, "demo", "l2", [f"{net.site}:{net.name}", *others])
+    elif (mine := w.make_net(others[0], "demo", w.prefixes("ipv4"))) is not None:
+        propose(w, mine.site, "demo", "l3", [f"{mine.site}:{mine.name}", f"{net.site}:{net.name}"])
+
+
 def used_address(w: Writer) -> None:
     """A member comes with a network on which hosts have addresses, or the home's range is full of them."""
     net = w.net()
@@ -293,6 +308,7 @@ MISTAKES: dict[str, Act] = {
     "network-in-use": network_in_use,
     "exchange-network": exchange_network,
     "other-project": other_project,
+    "foreign-network": foreign_network,
     "used-address": used_address,
     "asked-address": asked_address,
     "enrol-again": enrol_again,
