@@ -10,6 +10,7 @@ import pytest
 from intertie.planning import admit, change, held, trust
 from intertie.testing.simulator.plant import PACKAGE, NoSuchTarget, always, planted, replaced, target
 from intertie.testing.simulator.plants import PLANTS
+from intertie.testing.simulator.plants_table import Caught, as_markdown, read
 from intertie.testing.simulator.profiles import PROFILES
 
 EVERY = pytest.mark.parametrize("name", list(PLANTS))
@@ -91,3 +92,16 @@ def test_a_plant_is_named_after_its_mistake() -> None:
         return always({})(right)
 
     assert (nobody_is_trusted.name, nobody_is_trusted.what) == ("nobody-is-trusted", "Nobody is.")
+
+
+def test_the_table_is_read_as_it_was_written() -> None:
+    first, second, third = list(PLANTS.values())[:3]
+    rows = {
+        first.name: Caught(name=first.name, invariant="I8", profile="mixed", seed=3, plays=5),
+        second.name: Caught(
+            name=second.name, invariant="rule 9", others=("I4", "I5"), profile="few-large", seed=1, plays=2
+        ),
+        third.name: Caught(name=third.name, plays=60),
+    }
+    assert read(as_markdown([(PLANTS[n], c) for n, c in rows.items()])) == rows
+    assert [bool(c) for c in rows.values()] == [True, True, False]

@@ -21,7 +21,7 @@ from time import monotonic
 
 from intertie.testing.simulator import plants_peers, plants_records, plants_site, plants_space, plants_vpns
 from intertie.testing.simulator.plant import Plant
-from intertie.testing.simulator.plants_table import Caught, as_markdown
+from intertie.testing.simulator.plants_table import Caught, as_markdown, read
 from intertie.testing.simulator.play import play
 from intertie.testing.simulator.profiles import PROFILES
 from intertie.testing.simulator.story import Outcome, Violation
@@ -105,7 +105,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="this plant; may be repeated")
     parser.add_argument("--seeds", type=int, default=MOST_SEEDS, help="plays until a plant counts as a survivor")
     parser.add_argument("-j", "--jobs", type=int, default=1, help="worker processes")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="write the table there")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the table there, or these rows of it")
 
 
 def answer(asked: argparse.Namespace) -> int:
@@ -115,12 +115,18 @@ def answer(asked: argparse.Namespace) -> int:
     except LookupError as error:
         print(error, file=sys.stderr)
         return 2
-    text = as_markdown([(PLANTS[c.name], c) for c in found])
     if asked.write is None:
-        print(text)
+        print(as_markdown([(PLANTS[c.name], c) for c in found]))
     else:
-        asked.write.write_text(text, encoding="utf-8")
+        write(asked.write, found)
     return 0 if all(found) else 1
+
+
+def write(file: Path, found: Sequence[Caught]) -> None:
+    """The table, with the rows of plants that were not tried now as they stand in the file."""
+    rows = read(file.read_text(encoding="utf-8")) if file.exists() else {}
+    rows |= {c.name: c for c in found}
+    file.write_text(as_markdown([(plant, rows[n]) for n, plant in PLANTS.items() if n in rows]), encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -58,7 +58,7 @@ class Caught:
 def as_markdown(rows: Sequence[tuple[Plant, Caught]]) -> str:
     """The whole file."""
     caught = sum(bool(c) for _, c in rows)
-    plays = sorted(c.plays for _, c in rows if c)
+    plays = sorted(c.plays for _, c in rows if c) or [0]
     lines = [f"{caught} of {len(rows)} caught; plays needed: median {plays[len(plays) // 2]}, most {plays[-1]}.\n"]
     lines += [_row(COLUMNS), _row(["---"] * len(COLUMNS))]
     lines += [_row(_cells(plant, found)) for plant, found in rows]
@@ -86,7 +86,24 @@ def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def seeds(markdown: str) -> dict[str, tuple[str, int]]:
-    """name of a plant → (profile, seed) that caught it, as the file says."""
-    found = re.findall(r"^\| `([a-z0-9-]+)` \|.*\| ([a-z0-9-]+) \| (\d+) \|$", markdown, re.MULTILINE)
-    return {name: (profile, int(seed)) for name, profile, seed in found}
+ROW = re.compile(
+    r"^\| `(?P<name>[a-z0-9-]+)` \|.*\| (?P<noticed>[^|]+) \| (?P<plays>\d+) "
+    r"\| (?P<profile>[a-z0-9-]*) \| (?P<seed>\d*) \|$",
+    re.MULTILINE,
+)
+
+
+def read(markdown: str) -> dict[str, Caught]:
+    """What a file says of each plant, but for the words and seconds."""
+    found = {}
+    for row in ROW.finditer(markdown):
+        first, _, others = row["noticed"].removesuffix(")").partition(" (then ")
+        found[row["name"]] = Caught(
+            name=row["name"],
+            invariant=first if row["seed"] else "",
+            others=tuple(others.split(", ")) if others else (),
+            profile=row["profile"],
+            seed=int(row["seed"] or 0),
+            plays=int(row["plays"]),
+        )
+    return found
