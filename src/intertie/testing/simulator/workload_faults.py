@@ -183,7 +183,7 @@ def cloud_partial(w: Writer) -> None:
 
 def cloud_slow(w: Writer) -> None:
     if (site := w.site()) is not None:
-        took = w.chance.choice((0.2, 1.0, 3.0, 10.0))
+        took = w.chance.choice((0.02, 0.05, 0.2, 1.0, 3.0, 10.0))
         w.do(Step(at=0, verb=Verb.CLOUD_SLOW, site=site, amount=took, seconds=w.trouble()))
 
 

@@ -113,8 +113,11 @@ def full_disk(w: Writer) -> None:
         return
     for _ in range(w.chance.randint(1, 3)):
         # At once, or a moment later, when the user has an answer and the rounds are to say what they did.
-        after = w.chance.choice((0.0, 0.0, 0.01, 0.03, 0.06))
-        w.do(Step(at=0, verb=Verb.DISK_FULL, site=site, amount=w.chance.choice((1, 1, 2, 4))), after)
+        if w.may("cloud-slow") and w.odds(0.4):
+            full_in_a_round(w, site)
+            continue
+        after = w.chance.choice((0.0, 0.0, 0.02, 0.05))
+        w.do(Step(at=0, verb=Verb.DISK_FULL, site=site, amount=w.chance.choice((1, 1, 2, 4, 12, 12))), after)
         if w.may("cloud-fails") and w.odds(0.3):
             # What the drivers did cannot be said: the round fails.
             w.do(Step(at=0, verb=Verb.CLOUD_FAILS, site=site, amount=w.chance.choice((1, 2))))
@@ -125,6 +128,20 @@ def full_disk(w: Writer) -> None:
             w.chance.choice(BUSY)(w)
         w.rest(0.2, 6.0)
         w.focus = focus
+
+
+def full_in_a_round(w: Writer, site: str) -> None:
+    """A disk is full when the drivers have made a Vpn and that is to be said; they are slow, else it is over at once."""
+    home = w.one([s for s in partners(w, site, "demo") if w.known.mapped(site, s, "demo")])
+    net = w.make_net(home, "demo", w.prefixes("ipv4")) if home is not None else None
+    if net is None:
+        return
+    took = w.chance.choice((0.2, 0.5))
+    w.do(Step(at=0, verb=Verb.CLOUD_SLOW, site=site, amount=took, seconds=30.0))
+    stretch_net(w, net, [site])
+    w.go(took * w.chance.uniform(1.0, 4.0))
+    w.do(Step(at=0, verb=Verb.DISK_FULL, site=site, amount=12))
+    w.rest(1.0, 10.0)
 
 
 def time_leap(w: Writer) -> None:
