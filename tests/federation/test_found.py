@@ -270,3 +270,32 @@ def test_who_was_added_out_of_an_adopters_hearing_is_told_that_it_is_no_member()
         await world.until(lambda: all(world.phase(s, id) == "ready" for s in ("nantes", "rennes")))
 
     scenario(story)
+
+
+def test_an_old_backup_alters_no_forwarding_before_the_peers_have_told_what_was_said_since() -> None:
+    """The copy knows of an earlier membership, with another network; that one has ended, and a new one stands."""
+
+    async def story(world: World) -> None:
+        for n, site in enumerate(SITES):
+            await world.net(site, "db", f"10.{n + 1}.0.0/24")
+        await world.net("lyon", "web", "10.9.0.0/24")
+        id = await world.vpn("nantes", "route", "l3", "nantes:db", "lyon:db", "rennes:db")
+        await world.until(everywhere(world, id))
+        copy = world.disks["lyon"].backup()
+        await change(world, "nantes", id, "nantes:db", "rennes:db")
+        await world.until(let_go(world, "lyon", id))
+        await change(world, "nantes", id, "nantes:db", "rennes:db", "lyon:web")
+        await world.until(everywhere(world, id))
+        before = world.running["lyon"].segments()
+        await world.crash("lyon")
+        world.disks["lyon"].put_back(copy)
+        world.isolate("lyon")
+        site = await world.start("lyon")
+        await asyncio.sleep(30.0)
+        assert site.segments() == before
+        world.heal()
+        await world.until(lambda: not site.agent.recovering)
+        await world.until(everywhere(world, id))
+        assert [s.network for s in site.segments()] == [s.network for s in before]
+
+    scenario(story)

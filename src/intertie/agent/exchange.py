@@ -49,6 +49,8 @@ class Exchange:
         self._answering: set[str] = set()
         """Peers whose call is being answered: what is new for them goes with the reply, not by a call of its own."""
         self._whispered: dict[str, int] = {}
+        self._meanwhile: dict[str, Cursor] = {}
+        """How far peers have been read that take their own past back: after that, all is read again."""
         self._taken_back: dict[str, Cursor] = {}
         """While recovering: how far each peer has given back what it holds of ours."""
 
@@ -112,13 +114,17 @@ class Exchange:
         pinned = trust.pins(agent.table).get(peer)
         if pinned is None:
             return
-        held = agent.cursors.get(peer, Cursor())
+        if not message.recover:
+            self._meanwhile.pop(peer, None)
+        held = self._held(peer)
         records = [r for r in message.records if self._genuine(r, peer, pinned)]
         # Only what follows on without a gap moves the cursor; after a gap our next word says so, and it comes again.
-        # Nor does what a site says while it takes its own past back: what returns to it lies below that.
-        # Nor an adoption that is not understood yet: it has to come again.
-        follows = message.since <= held and not message.recover and not self._puzzled(peer, message.records)
+        # So does an adoption that is not understood yet.
+        follows = message.since <= held and not self._puzzled(peer, message.records)
         cursor = max(held, message.upto) if follows else None
+        if message.recover:
+            # What returns to a site that takes its own past back lies below what it says meanwhile.
+            self._meanwhile[peer], cursor = cursor or held, None
         await agent.take(peer, records, cursor, message.held)
         if agent.recovering and peer not in agent.told_by and (message.returns or message.returned):
             await self._take_back(peer, message, answers or not pinned.address)
@@ -139,6 +145,10 @@ class Exchange:
         if problem is not None:
             self._complain(peer, (f"{record.id}: {problem}",))
         return problem is None
+
+    def _held(self, peer: str) -> Cursor:
+        """How far the peer has been read, as it is to know it."""
+        return self._meanwhile.get(peer, self.agent.cursors.get(peer, Cursor()))
 
     def _puzzled(self, peer: str, records: Sequence[Record]) -> bool:
         problems = [acceptable(self.agent.table, peer, r) for r in records if r.order.epoch]
@@ -179,7 +189,7 @@ class Exchange:
             sender=agent.site,
             incarnation=agent.incarnation,
             boot=agent.boot,
-            held=agent.cursors.get(peer, Cursor()),
+            held=self._held(peer),
             since=since,
             upto=upto,
             records=tuple(batch),
@@ -243,8 +253,14 @@ class Exchange:
     async def _call(self, peer: str, pinned: IntroductionBody, wait: float) -> bool:
         """Speak until all is said. False, after a pause that grows, if there was no answer."""
         try:
-            while (reply := await self.speak(peer, pinned, wait=wait)).more or (reply.returned and not reply.returns):
+            going = True
+            while going:
+                before = (self._held(peer), self._taken_back.get(peer))
+                reply = await self.speak(peer, pinned, wait=wait)
                 wait = 0.0
+                more = reply.more or bool(reply.returned and not reply.returns)
+                # Who promises more and says the same again is asked at the next beat (invariant I18).
+                going = more and before != (self._held(peer), self._taken_back.get(peer))
         except IntertieError as error:
             self._said.pop(peer, None)
             self.whispers.unheard(peer)

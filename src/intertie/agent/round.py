@@ -17,12 +17,14 @@ from intertie.agent.health import Health
 from intertie.agent.ports import Cloud, Look, Transport
 from intertie.model.bodies import AnswerBody, SiteBody
 from intertie.model.errors import IntertieError, Reason
-from intertie.model.items import Item, Key, Segment, key
+from intertie.model.items import Item, ItemKind, Key, Segment, key
 from intertie.model.records import Draft, Kind
 from intertie.planning.admit import AGREED, Situation
+from intertie.planning.advertise import unsure
 from intertie.planning.compile import compile_site, may_go, retained
 from intertie.planning.diff import Change, Plan, diff
 from intertie.planning.enrol import site_draft
+from intertie.planning.identity import made_network
 
 AUDIT = 60.0
 """Seconds after which everything is decided again, whether or not something is known to have touched it."""
@@ -85,9 +87,23 @@ class Rounds:
         """What this site is to hold, and what leads there."""
         agent = self.agent
         seen = [*await self.cloud.observe(None), *await self.transport.observe(None)]
-        wanted = retained(agent.table, compile_site(agent.table, agent.blocked), seen)
+        wanted = retained(agent.table, compile_site(agent.table, agent.blocked), seen, self._unsure)
         ports = {n.id: n.ports for n in agent.inventory.networks}
-        return wanted, diff(wanted, seen, lambda k: may_go(agent.table, k), lambda network: ports.get(network, 0))
+        return wanted, diff(wanted, seen, self._may_go, lambda network: ports.get(network, 0))
+
+    def _unsure(self, id: str) -> bool:
+        """Whether what this site's store says of a Vpn may be older than what it said itself (rule 18)."""
+        untold, vpn = self.agent.untold(), self.agent.table.get(id)
+        return bool(untold) and (vpn is None or unsure(self.agent.table, vpn, untold))
+
+    def _may_go(self, k: Key) -> bool:
+        table = self.agent.table
+        kind, id = k
+        if kind is ItemKind.SEGMENT:
+            vpns = [id.split("/", 1)[0]]
+        else:
+            vpns = [v.id for v in table.all_of(Kind.VPN) if made_network(table.site, v.id) == id]
+        return not any(self._unsure(v) for v in vpns) and may_go(table, k)
 
     async def round(self) -> Report:
         """One round, whole. A fault of one driver is logged and met again at the next."""
@@ -119,7 +135,8 @@ class Rounds:
         if plan.changes:
             await self._look_again()
             agent.news.ring()
-        await agent.write(lambda s: realised(s, segments, dict(failures)))
+        sure = [s for s in segments if not self._unsure(s.vpn)]
+        await agent.write(lambda s: realised(s, sure, dict(failures)))
         if asyncio.get_running_loop().time() - self._audited > AUDIT:
             await self._settle()
         return Report(plan=plan, failures=tuple(failures))

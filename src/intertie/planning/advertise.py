@@ -47,7 +47,7 @@ def advertise(situation: Situation, ids: Collection[str] | None = None, untold: 
     before: list[tuple[str, Record | None]] = []
     try:
         for vpn in sorted(records, key=lambda r: r.order):
-            if vpn.header.kind is not Kind.VPN or (untold and _unsure(table, vpn, untold)):
+            if vpn.header.kind is not Kind.VPN or (untold and unsure(table, vpn, untold)):
                 continue
             if (draft := next_answer(situation, vpn)) is not None:
                 drafts.append(draft)
@@ -61,7 +61,7 @@ def advertise(situation: Situation, ids: Collection[str] | None = None, untold: 
     return drafts
 
 
-def _unsure(table: Table, vpn: Record, untold: Collection[str]) -> bool:
+def unsure(table: Table, vpn: Record, untold: Collection[str]) -> bool:
     """Whether this site may have said something on `vpn` that it has not back yet."""
     if vpn.home == table.site or vpn.home in untold:
         return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from ipaddress import ip_interface
 
@@ -208,23 +208,28 @@ def network_ranges(table: Table, network: Network) -> tuple[Range, ...]:
 # ── Evidence ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def retained(table: Table, wanted: Iterable[Item], seen: Iterable[Item]) -> frozenset[Item]:
-    """`wanted`, with the remotes that segments have and that nothing says are gone.
+def retained(
+    table: Table, wanted: Iterable[Item], seen: Iterable[Item], unsure: Callable[[str], bool] = lambda vpn: False
+) -> frozenset[Item]:
+    """`wanted`, with the remotes that segments have and that nothing says are gone. Where this site is `unsure` of a
+    Vpn (id), what it knows says nothing.
 
     The same rule as for whole items (rule 19): a site whose store is filling again knows some members before others,
     and must not stop exchanging packets with those that it will hear of next.
     """
     have = {key(i): i for i in seen}
     return frozenset(
-        _with_remotes_of(table, item, old) if isinstance(item, Segment) and isinstance(old, Segment) else item
+        _with_remotes_of(table, item, old, unsure(item.vpn))
+        if isinstance(item, Segment) and isinstance(old, Segment)
+        else item
         for item in wanted
         for old in [have.get(key(item))]
     )
 
 
-def _with_remotes_of(table: Table, segment: Segment, seen: Segment) -> Segment:
+def _with_remotes_of(table: Table, segment: Segment, seen: Segment, unsure: bool) -> Segment:
     known = {r.site for r in segment.remotes}
-    kept = [r for r in seen.remotes if r.site not in known and not _has_left(table, segment.vpn, r.site)]
+    kept = [r for r in seen.remotes if r.site not in known and (unsure or not _has_left(table, segment.vpn, r.site))]
     return replace(segment, remotes=(*segment.remotes, *kept)) if kept else segment
 
 
