@@ -13,6 +13,7 @@ import json
 import sys
 from time import process_time
 
+from intertie.testing.simulator.crew import RUBBISH
 from intertie.testing.simulator.play import play
 from intertie.testing.simulator.profiles import PROFILES
 from intertie.testing.simulator.workload import story
@@ -20,12 +21,9 @@ from intertie.testing.simulator.workload import story
 
 def main(seeds: int) -> int:
     stories = [story(seed, profile) for seed in range(1, seeds + 1) for profile in PROFILES.values()]
-    gc.disable()  # as the simulator's workers do
+    gc.set_threshold(RUBBISH, 20, 20)  # as the simulator's workers do
     begun = process_time()
-    outcomes = []
-    for told in stories:
-        outcomes.append(play(told))
-        gc.collect()
+    outcomes = [play(told) for told in stories]
     seconds = process_time() - begun
     simulated = sum(o.simulated for o in outcomes)
     figures = {

@@ -42,6 +42,4 @@ def test_the_same_seed_gives_the_same_trace() -> None:
     for version, said in done.items():
         assert (version, said.returncode, said.stdout) == (version, 0, here.stdout), said.stderr
     if len(done) == 1:
-        pytest.skip(
-            f"the same under two hash seeds; no other Python than {next(iter(done))} is here"
-        )
+        pytest.skip(f"the same under two hash seeds; no other Python than {next(iter(done))} is here")

@@ -29,6 +29,7 @@ def test_no_seed_breaks_an_invariant(tmp_path: Path) -> None:
     """Ends by time: how many seeds that are is in the summary. What broke is shrunk and drawn in the output."""
     sums = tmp_path / "sums.json"
     how = ["--seeds", "1..", "--profile", "all", "--seconds", str(SECONDS), "--plays", "150"]
+    how += ["--patience", "500"]  # thirty days of silence take half a minute, on a machine that does nothing else
     code = main(["run", *how, "--json", str(sums)])
     assert code == 0
     told = json.loads(sums.read_text())

@@ -20,6 +20,8 @@ J = TypeVar("J")
 R = TypeVar("R")
 
 SPAWN = get_context("spawn")
+RUBBISH = 200_000
+"""Objects made, less those gone, after which a worker looks for cycles."""
 BIRTH = 120.0
 """Seconds that an interpreter may take to start on a loaded machine; they are not the job's."""
 
@@ -129,8 +131,10 @@ def _end(worker: _Worker[J]) -> None:
 def _serve(pipe: Connection, work: Callable[[J], R]) -> None:
     """A worker's life; it ends with the parent. What `work` raises ends it too, with a traceback on stderr."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # A play makes cycles (tasks, frames) and leaves them; looking for them while it lasts costs a tenth of its time.
-    gc.disable()
+    # A play makes cycles (tasks, frames) and leaves them. Looking for them all the time costs a tenth of its time;
+    # never to look lets thirty days of silence fill the memory.
+    gc.freeze()
+    gc.set_threshold(RUBBISH, 20, 20)
     pipe.send(None)
     while True:
         try:
