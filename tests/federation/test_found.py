@@ -276,8 +276,8 @@ def test_an_old_backup_alters_no_forwarding_before_the_peers_have_told_what_was_
     """The copy knows of an earlier membership, with another network; that one has ended, and a new one stands."""
 
     async def story(world: World) -> None:
-        for n, site in enumerate(SITES):
-            await world.net(site, "db", f"10.{n + 1}.0.0/24")
+        for n, name in enumerate(SITES):
+            await world.net(name, "db", f"10.{n + 1}.0.0/24")
         await world.net("lyon", "web", "10.9.0.0/24")
         id = await world.vpn("nantes", "route", "l3", "nantes:db", "lyon:db", "rennes:db")
         await world.until(everywhere(world, id))
