@@ -285,7 +285,7 @@ def _admission(situation: Situation, introduction: IntroductionBody) -> list[Dra
     drafts = _founded(situation)
     given = [b for r, b in table.bodies(Kind.GRANT, GrantBody) if r.home == table.site and b.to == introduction.site]
     if not given and not drafts:
-        drafts = [_grant(situation, numbers.block_for(table, table.site, introduction.site, taken_vnis(table)))]
+        drafts = [_grant(situation, numbers.block_for(table, table.site, introduction.site, taken_vnis(situation)))]
     known = trust.pins(table).get(introduction.site)
     # A joiner that did not hear the answer asks again: what it said the first time changes nothing (invariant I13).
     again = known is not None and known.root == introduction.root

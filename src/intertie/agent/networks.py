@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from intertie.agent.access import Caller, Role
 from intertie.agent.agent import Agent
@@ -117,7 +117,7 @@ class Networks:
         network = self.get(caller, wanted)
         if network.project != caller.project and caller.role is not Role.ADMIN:
             raise NotFound(f"no network {wanted}")
-        self.agent.inventory = await self._look()
+        self.agent.inventory = replace(await self._look(), vnis=self.agent.inventory.vnis)
         await self.agent.write(lambda s: [_network_gone(s, network)])
         await self._until(network.id, False)
 

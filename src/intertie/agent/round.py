@@ -76,7 +76,8 @@ class Rounds:
 
     async def first_look(self) -> None:
         """See what is here before anything is heard: without it every judgement would be made from nothing."""
-        self.agent.inventory = await self._look()
+        inventory = await self._look()
+        self.agent.inventory = replace(inventory, vnis=_vnis(await self.transport.observe(None)))
 
     async def plan(self) -> Plan:
         """What the next round would do."""
@@ -86,7 +87,9 @@ class Rounds:
     async def _plan(self) -> tuple[Collection[Item], Plan]:
         """What this site is to hold, and what leads there."""
         agent = self.agent
-        seen = [*await self.cloud.observe(None), *await self.transport.observe(None)]
+        carried = await self.transport.observe(None)
+        agent.inventory = replace(agent.inventory, vnis=_vnis(carried))
+        seen = [*await self.cloud.observe(None), *carried]
         wanted = retained(agent.table, compile_site(agent.table, agent.blocked), seen, self._unsure)
         ports = {n.id: n.ports for n in agent.inventory.networks}
         return wanted, diff(wanted, seen, self._may_go, lambda network: ports.get(network, 0))
@@ -143,7 +146,8 @@ class Rounds:
 
     async def _look_again(self) -> None:
         """Look at the inventory; answers follow what changed in it (ports that went, networks that came)."""
-        before, self.agent.inventory = self.agent.inventory, await self._look()
+        before = self.agent.inventory
+        self.agent.inventory = replace(await self._look(), vnis=before.vnis)
         if self.agent.inventory != before:
             await self._settle()
 
@@ -180,6 +184,10 @@ class Rounds:
             transports=situation.inventory.transports,
         )
         return site_draft(situation.table, body)
+
+
+def _vnis(carried: Iterable[Item]) -> frozenset[int]:
+    return frozenset(item.vni for item in carried if isinstance(item, Segment))
 
 
 def _loop(site: str) -> Reason:

@@ -159,3 +159,5 @@ class Inventory:
     networks: tuple[NetworkFacts, ...] = ()
     transports: tuple[TransportFacts, ...] = ()
     underlay: tuple[Address, ...] = ()
+    vnis: frozenset[int] = frozenset()
+    """Carried by this machine's segments, orphans too."""

@@ -115,7 +115,7 @@ def new_vpn(situation: Situation, request: VpnRequest, project: str, id: str, no
     mtu = common_mtu(situation, sites, transport)
     l2 = request.kind is VpnKind.L2
     prefixes: tuple[Prefix, ...] = network.prefixes if l2 else ()
-    vni = numbers.next_vni(situation.table, situation.site, taken_vnis(situation.table))
+    vni = numbers.next_vni(situation.table, situation.site, taken_vnis(situation))
     body = VpnBody(
         name=request.name,
         kind=request.kind,
@@ -155,9 +155,11 @@ def free_name(table: Table, project: str, name: str) -> None:
             raise Conflict(f"there is a Vpn {name} already", code="name-taken", hint=f"intertie vpn show {name}")
 
 
-def taken_vnis(table: Table) -> set[int]:
-    """Of every Vpn that is known, ended ones too: what was removed here may still stand elsewhere."""
-    return {r.body.vni for r in table.all_of(Kind.VPN) if isinstance(r.body, VpnBody)}
+def taken_vnis(situation: Situation) -> set[int]:
+    """Of every Vpn that is known, ended ones too: what was removed here may still stand elsewhere. And of what this
+    machine carries: a site that lost its store may have forgotten whose it is (rule 15)."""
+    known = {r.body.vni for r in situation.table.all_of(Kind.VPN) if isinstance(r.body, VpnBody)}
+    return known | situation.inventory.vnis
 
 
 def _home_network(situation: Situation, request: VpnRequest, project: str) -> NetworkFacts:

@@ -266,8 +266,8 @@ def vni_without_looking(right: Any) -> Any:
 def vni_of_an_ended_vpn_reused(right: Any) -> Any:
     """A VNI is free again as soon as its Vpn has ended here, though a silent member may still carry it."""
 
-    def wrong(table: Any) -> set[int]:
-        return {body.vni for _, body in table.vpns()}
+    def wrong(situation: Any) -> set[int]:
+        return {body.vni for _, body in situation.table.vpns()}
 
     return wrong
 
