@@ -327,6 +327,28 @@ def test_a_change_from_another_member_is_proposed_to_the_home() -> None:
     scenario(story)
 
 
+def test_a_proposal_and_a_new_vpn_in_one_message_are_both_answered_at_once() -> None:
+    """Not the one now, and the other when all is looked at again a minute later."""
+
+    async def story(world: World) -> None:
+        id = await l2(world)
+        await world.until(everywhere(world, id))
+        for n, name in enumerate(("nantes", "lyon")):
+            await world.net(name, "db", f"10.{n + 1}.0.0/24")
+        await world.until(lambda: all(is_there(world, s, "db")() for s in ("nantes", "lyon")))
+        world.isolate("nantes")
+        lyon = world.running["lyon"]
+        members = [attachment(a) for a in ("nantes:blue", "lyon", "rennes")]
+        asked = await lyon.vpns.update(OPERATOR, id, "renamed", members, "*")
+        assert asked.pending is not None
+        other = await world.vpn("lyon", "route", "l3", "lyon:db", "nantes:db", wait=1.0)
+        world.heal()
+        await world.until(lambda: lyon.vpns.get(OPERATOR, id).name == "renamed", 20.0)
+        await world.until(lambda: world.phase("lyon", other) == "ready", 20.0)
+
+    scenario(story)
+
+
 def test_a_forgotten_site_is_cut_off_and_the_others_go_on() -> None:
     async def story(world: World) -> None:
         id = await l2(world)

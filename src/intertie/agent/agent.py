@@ -257,12 +257,17 @@ class Agent:
             drafts: list[Draft] = []
             if ids is None:
                 drafts += enrolment(self.table, self.settings.introductions)
-            drafts += decide_proposals(self.situation, self.now()) or advertise(self.situation, ids, self.untold())
+            decided = decide_proposals(self.situation, self.now())
+            drafts += decided or advertise(self.situation, ids, self.untold())
             if not drafts:
                 break
             written = (await self._commit(Batch(drafts=tuple(drafts)))).written
             said += written
-            ids = self._touched(written)
+            touched = self._touched(written)
+            if not decided or touched is None:
+                ids = touched
+            elif ids is not None:
+                ids = {*ids, *touched}  # what was to be looked at still is: proposals came first
         return said
 
     async def _commit(self, batch: Batch) -> Committed:
