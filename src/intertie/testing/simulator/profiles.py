@@ -204,7 +204,7 @@ _PROFILES = (
         name="disks",
         about="disks full, databases lost, restored and cloned",
         mix={"deeds": 50, "contested": 15, "faults": 15, "scenes": 18},
-        faults={"disk-full": 5, "lose-store": 4, "restore": 4, "crash": 2, "cut": 2, "isolate": 1},
+        faults={"disk-full": 5, "lose-store": 4, "restore": 4, "crash": 2, "cut": 2, "isolate": 1, "cloud-slow": 1},
         scenes={"lost-store": 8, "old-backup": 8, "full-disk": 6, "churn": 2, "adoption": 2},
         contested=_more(CONTESTED, {"orphan": 12}),
     ),

@@ -131,7 +131,7 @@ def full_disk(w: Writer) -> None:
 
 
 def full_in_a_round(w: Writer, site: str) -> None:
-    """A disk is full when the drivers have made a Vpn and that is to be said; they are slow, else it is over at once."""
+    """A disk is full when the drivers have made a Vpn and that is to be said. They are slow, or it were over."""
     home = w.one([s for s in partners(w, site, "demo") if w.known.mapped(site, s, "demo")])
     net = w.make_net(home, "demo", w.prefixes("ipv4")) if home is not None else None
     if net is None:
