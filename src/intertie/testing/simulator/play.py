@@ -106,8 +106,9 @@ class _Play:
 
     async def _stand(self) -> None:
         """The sites know each other, and let each other's users in."""
+        first = self.story.sites[0]  # of a shortened story it may be the hidden one: then nobody could join
         for name in self.story.sites:
-            await self.world.site(name, reachable=name not in self.story.hidden)
+            await self.world.site(name, reachable=name not in self.story.hidden[:1] or name == first)
         if len(self.story.sites) > 1:
             await self.world.enrol(*self.story.sites)
 
