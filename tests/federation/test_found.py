@@ -299,3 +299,21 @@ def test_an_old_backup_alters_no_forwarding_before_the_peers_have_told_what_was_
         assert [s.network for s in site.segments()] == [s.network for s in before]
 
     scenario(story)
+
+
+def test_a_no_stands_for_the_version_that_it_was_said_of() -> None:
+    """The home acts on a no at once, and takes the range back; the member must not say yes to that range later."""
+
+    async def story(world: World) -> None:
+        await world.net("nantes", "blue", "10.0.0.0/24")
+        await world.net("lyon", "blue", "10.9.0.0/24")
+        world.cut("lyon", "nantes", back=False)
+        id = await world.vpn("nantes", "stretch", "l2", "nantes:blue", "lyon", wait=0.0)
+        await world.until(lambda: word(world, "lyon", id) is Word.REFUSED)
+        await world.running["lyon"].networks.delete(OPERATOR, "blue")
+        await asyncio.sleep(70.0)
+        assert word(world, "lyon", id) is Word.REFUSED, "the name is free now, and the answer is on its way"
+        world.heal()
+        await world.until(lambda: said(world, "nantes", id) is State.WITHDRAWN)
+
+    scenario(story)

@@ -294,6 +294,7 @@ def a_local_request_hangs(s: Stage) -> None:
 def a_forgotten_peer_is_called(s: Stage) -> None:
     s.ask(Verb.FORGET, "lyon", other="rennes")
     s.oracle.sent(s.now + 20.0, "lyon", "rennes", "request", "goes")
+    s.rest()
 
 
 AT_ONCE: tuple[tuple[Story, str], ...] = (

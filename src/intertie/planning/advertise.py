@@ -140,6 +140,9 @@ def _word(situation: Situation, vpn: Record, said: AnswerBody | None) -> AnswerB
         if ending:
             # Closing alters no forwarding: nothing is made here on the way out.
             return AnswerBody(vpn=vpn.id, order=vpn.order, digest=vpn.digest, word=Word.DRAINED)
+        if said is not None and said.order == vpn.order and body.require is Require.ALL and not attachment.agreed:
+            # The home acts on a no at once (rule 9), and takes back what it gave: for this version it stands.
+            return said
         said = judge(situation, vpn)
         if said.word is Word.REFUSED:
             return said

@@ -70,6 +70,8 @@ class Books:
     """Site → from when to when its agent, cloud or disk was slowed: what takes longer then is no fault of it."""
     messages: dict[tuple[str, str, int], int] = field(default_factory=dict)
     """(from, to, minute) → requests."""
+    strays: dict[tuple[str, str], float] = field(default_factory=dict)
+    """(from, to) → when a forgotten peer was called."""
     reasons: dict[int, int] = field(default_factory=dict)
     """Minute → records, wishes and faults."""
     projects: set[str] = field(default_factory=lambda: {"demo"})
@@ -201,8 +203,7 @@ class Books:
         self.messages[place] = self.messages.get(place, 0) + 1
         forgotten = self.forgotten.get((site, to))
         if forgotten is not None and at > forgotten + 5.0:
-            # Rule 17: its connections are cut within 5 s.
-            self.scene.broken("I16", at, f"{site} still calls {to}, which it has forgotten")
+            self.strays.setdefault((site, to), at)
 
     # ── At rest ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -210,6 +211,10 @@ class Books:
         for begun, step in self.open.values():
             self.scene.broken("life", at, f"asked at {begun:.1f} and never answered: {step.text().strip()}")
         self._storms(at)
+        for (site, to), when in sorted(self.strays.items()):
+            # Rule 17: its connections are cut within 5 s. Who lies, or whose key is stolen, is not asked.
+            if not self.scene.doubtful(site):
+                self.scene.broken("I16", when, f"{site} still calls {to}, which it has forgotten")
         self._kept(at)
         self._never_made(at)
         self._vpns_kept(at)
