@@ -12,8 +12,9 @@ from pathlib import Path
 
 from intertie.federation import keys
 from intertie.model.bodies import Address, Location
-from intertie.model.codec import Malformed, check_name, read
+from intertie.model.codec import check_name, read
 from intertie.model.errors import Conflict, NotFound, Refused
+from intertie.model.json_text import Malformed
 
 USER_PORT = 7575
 PEER_PORT = 7576

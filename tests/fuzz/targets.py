@@ -33,9 +33,9 @@ from intertie.drivers.linux.link_probe import LinkProbes
 from intertie.drivers.transport import vxlan_names
 from intertie.federation import certificates, invitation, keys
 from intertie.federation.transport import parse_address
-from intertie.model import codec, wire
-from intertie.model.codec import Malformed
+from intertie.model import codec, json_text, wire
 from intertie.model.errors import Forbidden, IntertieError, Refused
+from intertie.model.json_text import Malformed
 from intertie.model.records import Cursor
 from intertie.model.storage import Batch, Damaged, LocalEntry
 from intertie.planning.plausible import flaw
@@ -247,7 +247,7 @@ def scratch() -> TemporaryDirectory[str]:
 def body(raw: bytes) -> object:
     """A request's body: what our reader takes, Python's takes too, and sees the same in it."""
     try:
-        found = codec.loads(raw, 1 << 20)
+        found = json_text.loads(raw, 1 << 20)
     except Malformed:
         return None
     assert json.loads(raw) == found

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from intertie.model import codec
+from intertie.model import json_text
 from intertie.model.bodies import BODIES, Location, SiteBody, TransportFacts, VpnBody
-from intertie.model.codec import MAX_TEXT, Malformed, decode, encode, loads, one_line, read
+from intertie.model.codec import MAX_TEXT, decode, encode, one_line, read
 from intertie.model.errors import Reason, Refused
+from intertie.model.json_text import Malformed, loads
 from intertie.model.records import Header, Kind, Order, Record
 from tests.unit import arbitrary
 
@@ -37,7 +38,7 @@ def test_unknown_fields_are_ignored_and_the_bytes_kept(record: Record, more: dic
     for part in (tree, tree["header"], tree["body"]):
         for key, value in more.items():
             part[f"later-{key}"] = value
-    assume(_depth(tree) <= codec.MAX_DEPTH)
+    assume(_depth(tree) <= json_text.MAX_DEPTH)
     raw = json.dumps(tree).encode()
     found = decode(raw, b"")
     assert (found.header, found.body, found.raw) == (record.header, record.body, raw)

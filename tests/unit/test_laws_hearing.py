@@ -15,9 +15,10 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from intertie.model.bodies import BODIES, AnswerBody
-from intertie.model.codec import Malformed, decode, encode
+from intertie.model.codec import decode, encode
 from intertie.model.errors import IntertieError
 from intertie.model.items import Item, Remote, Segment
+from intertie.model.json_text import Malformed
 from intertie.model.records import Kind, Order, Record, State
 from intertie.planning.compile import compile_site, may_go
 from intertie.planning.diff import diff

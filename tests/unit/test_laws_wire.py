@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intertie.model import wire
-from intertie.model.codec import Malformed, decode
+from intertie.model.codec import decode
+from intertie.model.json_text import Malformed
 from intertie.model.records import Cursor
 from intertie.model.wire import Join, Message, ToldHost, ToldPair, ToldSight, Volatile
 from tests.unit import arbitrary

@@ -17,9 +17,10 @@ from intertie.model.bodies import (
     MappingBody,
     Word,
 )
-from intertie.model.codec import Malformed, decode, encode
+from intertie.model.codec import decode, encode
 from intertie.model.errors import Refused
 from intertie.model.items import Segment
+from intertie.model.json_text import Malformed
 from intertie.model.records import Draft, Kind, Order, Record
 from intertie.planning import hearing, trust
 from intertie.planning.change import VpnRequest, new_vpn

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from intertie.model import codec, wire
-from intertie.model.codec import Malformed
 from intertie.model.errors import Forbidden
+from intertie.model.json_text import Malformed
 from intertie.model.records import MAX_RECORD, Record
 from intertie.model.wire import MAX_BATCH, MAX_MESSAGE, MAX_VERIFY, Message
 from intertie.testing.fake_ports import FakeKeys

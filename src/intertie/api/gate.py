@@ -14,8 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from intertie.api import problems
 from intertie.federation.rates import Meter, Rate
-from intertie.model.codec import loads
 from intertie.model.errors import IntertieError, Refused
+from intertie.model.json_text import loads
 
 log = structlog.get_logger()
 

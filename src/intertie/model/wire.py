@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from intertie.model.bodies import Address
-from intertie.model.codec import Malformed, check_name, dumps, loads, read
+from intertie.model.codec import check_name, dumps, read
+from intertie.model.json_text import Malformed, loads
 from intertie.model.records import Cursor, Record
 
 START = Cursor()

@@ -13,10 +13,10 @@ from hashlib import sha256
 
 from intertie.drivers.linux.netns import Netns, netns_name
 from intertie.drivers.linux.nft_model import LONGEST_COMMENT, Table
-from intertie.model import codec
+from intertie.model import codec, json_text
 from intertie.model.bodies import VpnKind
-from intertie.model.codec import Malformed
 from intertie.model.items import Segment
+from intertie.model.json_text import Malformed
 
 PREFIX = "intertie-vx"
 LONGEST_ALIAS = 255
@@ -102,7 +102,7 @@ def parse_facts(table: Table) -> tuple[str, Segment] | None:
     chain = table.chain(FACTS)
     text = "".join(rule.comment for rule in chain.rules) if chain else ""
     try:
-        value = codec.loads(text.translate(QUOTES).encode(), limit=1 << 20)
+        value = json_text.loads(text.translate(QUOTES).encode(), limit=1 << 20)
         return str(value["site"]), codec.read(Segment, value["segment"])
     except (Malformed, KeyError, TypeError):
         return None
