@@ -279,9 +279,9 @@ class RecordJudge:
 
     # ── I1, I2 ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def ranges(self, at: float, vpn: str, away: Collection[str]) -> None:
+    def ranges(self, at: float, vpn: str, away: Collection[str], settled: bool = False) -> None:
         """I2: no address of an L2 Vpn is held by two members, each by its own word on its own disk. Sites that are
-        `away` do not count."""
+        `away` do not count. Not `settled`: a home gives space away in the record, first; its own answer follows."""
         scene, record = self.scene, self.scene.top.get(vpn)
         if record is None or not isinstance(record.body, VpnBody):
             return
@@ -292,7 +292,7 @@ class RecordJudge:
         for prefix in body.prefixes:
             taken: Spans = ()
             for site in sites:
-                held = self._holds(site, record, prefix)
+                held = self._holds(site, record, prefix, settled)
                 if ranges.subtract(taken, held) != taken:
                     words = f"{site} holds addresses of {prefix} in {vpn} that another member holds: {held}"
                     scene.broken("I2", at, words)
@@ -304,15 +304,14 @@ class RecordJudge:
         forgot = any((other, site) in self.scene.forgot for other in self.scene.disks)
         return not self.scene.doubtful(site) and not forgot and (site, vpn.home) not in self.scene.forgot
 
-    def _holds(self, site: str, vpn: Record, prefix: Prefix) -> Spans:
+    def _holds(self, site: str, vpn: Record, prefix: Prefix, settled: bool) -> Spans:
         word = self.scene.word(site, site, vpn.id)
         here = self.scene.disks[site].get(vpn.id)
         if word is None or word.word not in (Word.ACCEPTED, Word.HELD) or here is None or not here.live:
             return ()
         held = ranges.spans_of(word.ranges, prefix)
-        if here.home != site or not isinstance(here.body, VpnBody):
+        if settled or here.home != site or not isinstance(here.body, VpnBody):
             return held
-        # A home gives space away in the record, first; its own answer follows.
         share = next((s for s in here.body.shares if s.site == site), None)
         given = ranges.spans_of(share.ranges, prefix) if share is not None else ()
         return ranges.subtract(held, ranges.subtract(held, given))

@@ -50,7 +50,7 @@ class RestJudge:
         for id, record, body in scene.vpns():
             if not scene.doubtful(record.home) and not any(scene.doubtful(s) for s in record.header.names):
                 # I2, of those as well who had lost their store.
-                self._records.ranges(at, id, ())
+                self._records.ranges(at, id, (), settled=True)
                 self._vpn(at, record, body)
 
     def friends(self, one: str, other: str) -> bool:
@@ -61,7 +61,9 @@ class RestJudge:
         """Whether the site has heard all that those say whom it trusts. Who is forgotten by a peer, or lied to, may
         hear for the first time what comes again at the end; who lost its store cannot know what is old."""
         strange = any(self.scene.doubtful(s) for s in (site, *self._pins.get(site, ()))) or site in self.scene.rolled
-        return not strange and all(self.friends(site, p) for p in self._pins.get(site, ()))
+        pins = self._pins
+        mutual = all((o in pins.get(site, ())) is (site in pins.get(o, ())) for o in self.scene.disks if o != site)
+        return not strange and mutual
 
     def _stuck(self, site: str) -> bool:
         """A site that lost its store waits for all whom it trusts; who has forgotten it never tells it anything."""
