@@ -317,3 +317,22 @@ def test_a_no_stands_for_the_version_that_it_was_said_of() -> None:
         await world.until(lambda: said(world, "nantes", id) is State.WITHDRAWN)
 
     scenario(story)
+
+
+def test_what_a_home_gave_out_of_an_adopters_hearing_it_does_not_take_back() -> None:
+    async def story(world: World) -> None:
+        id = await l2(world, "rennes")
+        await world.until(lambda: all(world.phase(s, id) == "ready" for s in ("nantes", "rennes")))
+        world.isolate("rennes")
+        await change(world, "nantes", id, "nantes:blue", "rennes", "lyon")
+        await world.until(lambda: word(world, "lyon", id) is Word.ACCEPTED)
+        given = ranges_of(world, "lyon", id)
+        await world.running["rennes"].vpns.adopt(OPERATOR, id)
+        world.mend("nantes", "rennes")
+        world.cut("nantes", "lyon")
+        await world.until(lambda: (r := held(world, "nantes", id)) is not None and r.home == "rennes")
+        await asyncio.sleep(5.0)
+        assert ranges_of(world, "lyon", id) == given, "it has heard of nothing yet"
+        assert not any(within(r.first, ranges_of(world, "nantes", id)) for r in given)
+
+    scenario(story)

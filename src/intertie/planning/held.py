@@ -57,12 +57,17 @@ def ranges_held(table: Table, vpn: Record, share: Share, had: Iterable[Range] = 
 
 def claims(table: Table, vpn: Record) -> dict[str, tuple[Range, ...]]:
     """site → what it says that it holds. The home is left out: what it holds, it says in the record itself. So are
-    those that are neither named nor owed any more: they let go, though perhaps not within this site's hearing."""
+    those that are neither named nor owed any more: they let go, though perhaps not within this site's hearing. But
+    who answered another home may be unknown to the one that adopted the Vpn, and holds what it was given."""
     pinned, there = trust.pins(table), {*vpn.header.names, *vpn.header.owes}
+    by = (vpn.order.epoch, vpn.order.adopter)
     return {
         site: answer.ranges
         for site, answer in table.answers(vpn.id).items()
-        if site in pinned and site in there and site != vpn.home and answer.word in (Word.ACCEPTED, Word.HELD)
+        if site in pinned
+        and (site in there or (answer.order.epoch, answer.order.adopter) != by)
+        and site != vpn.home
+        and answer.word in (Word.ACCEPTED, Word.HELD)
     }
 
 
