@@ -40,9 +40,14 @@ def reclaim_without_fence(right: Any) -> Any:
     return always({})(right)
 
 
-@planted("planning.held.claims", expects=("I1", "I2", "rule 16"), profiles=("unseen", "adoption"))
-def claims_not_looked_at(right: Any) -> Any:
-    """A share that the record gives is taken, though another site still says that it holds part of it."""
+@planted(
+    "planning.held.claims",
+    expects=("I1", "I2", "rule 16"),
+    profiles=("unseen", "adoption"),
+    also={"planning.held.given_back": always(()), "planning.held.too_late": always(None)},
+)
+def adopter_s_memory_believed(right: Any) -> Any:
+    """Who adopts a Vpn shares out what it remembers; that its old home gave some of it away unseen is not minded."""
     return always({})(right)
 
 
