@@ -257,7 +257,8 @@ class Agent:
             drafts: list[Draft] = []
             if ids is None:
                 drafts += enrolment(self.table, self.settings.introductions)
-            decided = decide_proposals(self.situation, self.now())
+            # Who does not know its past (rule 18) may have decided them before, or ended what they change.
+            decided = () if self.untold() else decide_proposals(self.situation, self.now())
             drafts += decided or advertise(self.situation, ids, self.untold())
             if not drafts:
                 break

@@ -130,6 +130,10 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def set_debug(self, enabled: bool) -> None:
         """There is nothing to show that a trace does not show better."""
 
+    def get_task_factory(self) -> None:
+        """anyio, which streams of the API run on, asks."""
+        return None
+
     def is_running(self) -> bool:
         return self._running
 
