@@ -152,8 +152,6 @@ class Network:
 
     def _request(self, call: _Call) -> None:
         link = self.link(call.caller, call.peer.name)
-        if not call.joins:
-            link.requests.append(call.body)
         weather = link.weather
         self._carry(call, call.caller, call.peer.name, "request", lambda: self._deliver(call))
         if not link.fair and link.chance.random() < weather.duplicate:
@@ -198,6 +196,9 @@ class Network:
         elif not call.joins and call.caller not in self.trusted.get(to, frozenset()):
             call.fail(f"{to} refuses the connection of {call.caller}: not one of its peers")
         else:
+            if not call.joins:
+                # Only what has arrived can come again; what never did would be news.
+                self.link(call.caller, to).requests.append(call.body)
             self._answering.setdefault(to, {})[id(call)] = call
             called.process.spawn(self._serve(call, called))
 
