@@ -24,7 +24,6 @@ from intertie.planning.admit import Situation
 from intertie.planning.advertise import advertise
 from intertie.planning.enrol import enrolment
 from intertie.planning.proposals import decide as decide_proposals
-from intertie.planning.status import Sights
 from intertie.planning.table import Table
 
 Decide = Callable[[Situation], Iterable[Draft]]
@@ -132,7 +131,6 @@ class Agent:
         self.ports = ports
         self.table = Table(settings.name)
         self.inventory = Inventory()
-        self.sights: dict[tuple[str, str, str], Any] = {}
         self.peers: dict[str, Peer] = {}
         self.cursors: dict[str, Cursor] = {}
         self.acked: dict[str, Cursor] = {}
@@ -163,9 +161,6 @@ class Agent:
 
     def now(self) -> datetime:
         return self.ports.clock.now()
-
-    def known_sights(self) -> Sights:
-        return self.sights
 
     async def open(self) -> Snapshot:
         """Read the store. Nothing is decided before that."""

@@ -296,15 +296,6 @@ def _to_be_made(
     )
 
 
-def _named_so(situation: Situation, project: str, name: str) -> set[str]:
-    """Ids of this site's networks of that project and name: found, recorded, or promised to a Vpn."""
-    table = situation.table
-    found = {n.id for n in situation.inventory.networks if (n.project, n.name) == (project, name)}
-    found |= {r.id for r, b in table.bodies(Kind.NETWORK, NetworkBody) if (b.project, b.name) == (project, name)}
-    answers = [table.answers(r.id)[table.site] for r, _ in held_here(table)]
-    return found | {a.network for a in answers if (a.project, a.network_name) == (project, name)}
-
-
 def _l3_network(
     situation: Situation, vpn: Record, attachment: Attachment, project: str
 ) -> tuple[NetworkFacts | None, Reason | None]:

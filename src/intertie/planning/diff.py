@@ -79,10 +79,6 @@ def diff(
     return Plan(changes=(*ensure, *remove), orphans=tuple(orphans), kept=tuple(kept))
 
 
-def _hosts_on(network: Network, hosts: Iterable[Host]) -> int:
-    return sum(host.network == network.id for host in hosts)
-
-
 def _place(k: Key) -> tuple[int, str]:
     return (ORDER.index(k[0]), k[1])
 
