@@ -302,12 +302,6 @@ def restored_alone_nobody_notices(right: Any) -> Any:
     return wrong
 
 
-@planted("agent.agent.Agent.needs_its_past", expects=("I1", "rule 18"), profiles=("disks", "mixed"))
-def restored_alone_allocates(right: Any) -> Any:
-    """A site that is behind its own past gives out numbers and ranges before it has its past back."""
-    return always(None)(right)
-
-
 @planted("agent.agent.Agent.untold", expects=("rule 18", "I1", "I8"), profiles=("disks", "mixed"))
 def recovered_after_the_first_peer(right: Any) -> Any:
     """A site has its past back when the first peer has told what it holds."""

@@ -27,26 +27,6 @@ def orphans_removed(right: Any) -> Any:
     return wrong
 
 
-@planted("planning.compile.retained", expects=("I22", "rule 19"), profiles=("disks", "mixed"))
-def remotes_not_heard_of_yet_removed(right: Any) -> Any:
-    """While a lost store fills again, members that were not heard of yet are taken out of the segments."""
-
-    def wrong(table: Any, wanted: Any, seen: Any) -> Any:
-        return frozenset(wanted)
-
-    return wrong
-
-
-@planted("planning.compile._stands_here", expects=("I22", "rule 19"), profiles=("unseen", "disks"))
-def not_answered_yet_means_not_wanted(right: Any) -> Any:
-    """A segment of a Vpn that this site has not answered (again) yet is removed."""
-
-    def wrong(table: Any, vpn: Any, network: str) -> bool:
-        return table.own_answer(vpn.id) is not None and bool(right(table, vpn, network))
-
-    return wrong
-
-
 # ── Rounds ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
