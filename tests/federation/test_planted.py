@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from intertie.testing.simulator.plants import PLANTS, catch, caught_by
-from intertie.testing.simulator.plants_table import read
+from intertie.testing.simulator.plants.table import read
 
 TABLE = Path(__file__).parents[2] / "docs" / "planted-bugs.md"
 KEPT = read(TABLE.read_text(encoding="utf-8"))

@@ -13,7 +13,7 @@ import pytest
 from intertie.testing.simulator.profiles import PROFILES, Profile
 from intertie.testing.simulator.story import Story, Verb
 from intertie.testing.simulator.workload import ACTS, RULES, story
-from intertie.testing.simulator.workload_scenes import SCENES
+from intertie.testing.simulator.workload.scenes import SCENES
 
 MIXED = PROFILES["mixed"]
 SEEDS = range(500)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from intertie.planning import admit, change, held, trust
-from intertie.testing.simulator.plant import PACKAGE, NoSuchTarget, always, planted, replaced, target
 from intertie.testing.simulator.plants import PLANTS
-from intertie.testing.simulator.plants_table import Caught, as_markdown, read
+from intertie.testing.simulator.plants.plant import PACKAGE, NoSuchTarget, always, planted, replaced, target
+from intertie.testing.simulator.plants.table import Caught, as_markdown, read
 from intertie.testing.simulator.profiles import PROFILES
 
 EVERY = pytest.mark.parametrize("name", list(PLANTS))

@@ -167,7 +167,9 @@ PEER_SILENT: dict[str, Cell] = {
 
 SILENT_HOME = "nantes, the home of stretch, does not answer"
 ADOPT = "try later; if nantes is gone for good: intertie vpn adopt stretch"
-WITHDRAWN = "The proposal is taken back; one that was under way already may still come about: look before asking again."
+WITHDRAWN = "The proposal is taken back; one that was under way already may still come about: look, then ask again."
+    "The proposal is taken back; one that was under way already may still come about: look before asking again."
+)
 
 OWNER_SILENT: dict[str, Cell] = {
     **LOCAL,

@@ -1,7 +1,7 @@
 """Profiles: what kind of stories are told. A profile is data; `workload.story` draws from it.
 
 Every rate is a weight beside the others of its table, not a probability; the names are those of the functions in the
-tables of `workload_deeds`, `workload_contested`, `workload_faults` and `workload_scenes`. A new profile is
+tables of `workload.deeds`, `workload.contested`, `workload.faults` and `workload.scenes`. A new profile is
 `replace(MIXED, name=…, …)` with what differs.
 """
 

@@ -1,7 +1,7 @@
 """How often what happens in stories: the usual rates, from which profiles differ.
 
 Every rate is a weight beside the others of its table, not a probability; the names are those of the functions in the
-tables of the `workload_…` modules.
+tables of the modules in `workload`.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from intertie.testing.simulator.story import Step, Verb
-from intertie.testing.simulator.workload_deeds import attachment_for, change, end, partners, propose, start_host
-from intertie.testing.simulator.workload_known import Net, Tie
-from intertie.testing.simulator.workload_writer import Act, Writer
+from intertie.testing.simulator.workload.deeds import attachment_for, change, end, partners, propose, start_host
+from intertie.testing.simulator.workload.known import Net, Tie
+from intertie.testing.simulator.workload.writer import Act, Writer
 
 
 def used_tie(w: Writer) -> tuple[Tie, Net] | None:

@@ -13,7 +13,7 @@ from intertie.model.records import Draft, Record, State
 from intertie.planning import ranges
 from intertie.planning.compile import may_go
 from intertie.planning.diff import diff
-from intertie.testing.simulator.plant import always, planted
+from intertie.testing.simulator.plants.plant import always, planted
 
 # ── Yes, no and silence ────────────────────────────────────────────────────────────────────────────────────
 

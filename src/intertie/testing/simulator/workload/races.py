@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from intertie.testing.simulator.story import Step, Verb
-from intertie.testing.simulator.workload_deeds import (
+from intertie.testing.simulator.workload.deeds import (
     attachment_for,
     change,
     end,
@@ -13,8 +13,8 @@ from intertie.testing.simulator.workload_deeds import (
     propose,
     start_host,
 )
-from intertie.testing.simulator.workload_known import Tie
-from intertie.testing.simulator.workload_writer import Act, Writer
+from intertie.testing.simulator.workload.known import Tie
+from intertie.testing.simulator.workload.writer import Act, Writer
 
 
 def beat(w: Writer) -> None:

@@ -14,9 +14,9 @@ from intertie.model.records import Cursor, Kind, Record, State
 from intertie.planning import ranges
 from intertie.planning.identity import made_network
 from intertie.planning.ranges import Spans
-from intertie.testing.simulator.oracle_asked import AskedJudge
-from intertie.testing.simulator.oracle_held import HeldJudge
-from intertie.testing.simulator.oracle_scene import AGREED, Disk, Scene, live_versions, member, named
+from intertie.testing.simulator.oracle.asked import AskedJudge
+from intertie.testing.simulator.oracle.held import HeldJudge
+from intertie.testing.simulator.oracle.scene import AGREED, Disk, Scene, live_versions, member, named
 
 FIXED = ("kind", "vni", "route_target", "prefixes", "mtu", "transport", "network")
 """What a Vpn never changes (rule 5)."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from intertie.testing.simulator.plant import Plant
+from intertie.testing.simulator.plants.plant import Plant
 
 HEAD = """# Planted bugs
 

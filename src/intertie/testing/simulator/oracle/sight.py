@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from intertie.agent.access import Caller, Role
-from intertie.testing.simulator.oracle_scene import Scene
+from intertie.testing.simulator.oracle.scene import Scene
 from intertie.testing.simulator.story import Step, Verb
 from intertie.testing.simulator.watch import Told
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from intertie.model.bodies import AnswerBody, ProposalBody, VpnBody, Word
 from intertie.model.records import Kind, Record, State
-from intertie.testing.simulator.oracle_scene import Disk, Scene, member, named
+from intertie.testing.simulator.oracle.scene import Disk, Scene, member, named
 from intertie.testing.simulator.story import Step, Verb
 from intertie.testing.simulator.watch import Told
 

@@ -14,7 +14,7 @@ from intertie.model.records import Cursor, Draft, Kind, Record
 from intertie.model.storage import LocalEntry
 from intertie.planning import numbers, ranges
 from intertie.planning.identity import grant_id
-from intertie.testing.simulator.plant import always, planted
+from intertie.testing.simulator.plants.plant import always, planted
 
 # ── What was heard ─────────────────────────────────────────────────────────────────────────────────────────
 

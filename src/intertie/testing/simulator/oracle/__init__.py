@@ -3,14 +3,14 @@
 It stands where a user, an auditor and a packet stand. It keeps its own picture of what disks hold for sure, what
 clouds and data planes have, what users asked and heard, and what the story broke; it compares them with the rules.
 
-    oracle_scene     the picture, kept incrementally
-    oracle_records   what is wrong with a record at the moment when it is forced to a disk
-    oracle_world     what is wrong with a host, network or segment at the moment when it comes, changes or goes
-    oracle_asked     what is wrong with what a site decides because a user asked
-    oracle_held      what is wrong with a yes or no, beside what was promised before
-    oracle_sight     what users are shown while a link is cut
-    oracle_users     what users heard against what there is; messages; operations that never end
-    oracle_rest      what is wrong when everything is healed and quiet
+    scene     the picture, kept incrementally
+    records   what is wrong with a record at the moment when it is forced to a disk
+    world     what is wrong with a host, network or segment at the moment when it comes, changes or goes
+    asked     what is wrong with what a site decides because a user asked
+    held      what is wrong with a yes or no, beside what was promised before
+    sight     what users are shown while a link is cut
+    users     what users heard against what there is; messages; operations that never end
+    rest      what is wrong when everything is healed and quiet
 
 Where the outcome of an operation was never told (a crash), both outcomes are right.
 """
@@ -28,12 +28,12 @@ from intertie.model.records import Record
 from intertie.planning.status import VpnView
 from intertie.testing.fake_cloud import FakeSystem
 from intertie.testing.fake_transport import FakeUnderlay
-from intertie.testing.simulator.oracle_records import RecordJudge
-from intertie.testing.simulator.oracle_rest import RestJudge
-from intertie.testing.simulator.oracle_scene import Scene, named
-from intertie.testing.simulator.oracle_sight import SightJudge
-from intertie.testing.simulator.oracle_users import Books
-from intertie.testing.simulator.oracle_world import WorldJudge
+from intertie.testing.simulator.oracle.records import RecordJudge
+from intertie.testing.simulator.oracle.rest import RestJudge
+from intertie.testing.simulator.oracle.scene import Scene, named
+from intertie.testing.simulator.oracle.sight import SightJudge
+from intertie.testing.simulator.oracle.users import Books
+from intertie.testing.simulator.oracle.world import WorldJudge
 from intertie.testing.simulator.story import Step, Verb, Violation
 from intertie.testing.simulator.watch import Told
 

@@ -15,13 +15,13 @@ from random import Random
 from intertie.testing.simulator.profiles import Profile
 from intertie.testing.simulator.rates import Rates
 from intertie.testing.simulator.story import Step, Story, Verb
-from intertie.testing.simulator.workload_contested import MISTAKES
-from intertie.testing.simulator.workload_deeds import DEEDS, SITE_NAMES, map_project, network, route, stretch
-from intertie.testing.simulator.workload_faults import FAULTS
-from intertie.testing.simulator.workload_races import RACES
-from intertie.testing.simulator.workload_scenes import SCENES
-from intertie.testing.simulator.workload_untimely import UNTIMELY
-from intertie.testing.simulator.workload_writer import Act, Writer
+from intertie.testing.simulator.workload.contested import MISTAKES
+from intertie.testing.simulator.workload.deeds import DEEDS, SITE_NAMES, map_project, network, route, stretch
+from intertie.testing.simulator.workload.faults import FAULTS
+from intertie.testing.simulator.workload.races import RACES
+from intertie.testing.simulator.workload.scenes import SCENES
+from intertie.testing.simulator.workload.untimely import UNTIMELY
+from intertie.testing.simulator.workload.writer import Act, Writer
 
 ACTS: dict[str, dict[str, Act]] = {
     "deeds": DEEDS,

@@ -10,7 +10,7 @@ from intertie.model.errors import Unavailable
 from intertie.model.items import ItemKind, Key, Segment
 from intertie.planning.diff import Change, Plan
 from intertie.planning.status import Health, Phase
-from intertie.testing.simulator.plant import planted
+from intertie.testing.simulator.plants.plant import planted
 
 # ── Evidence ───────────────────────────────────────────────────────────────────────────────────────────────
 

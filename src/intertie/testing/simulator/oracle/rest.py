@@ -16,8 +16,8 @@ from intertie.model.items import Host, Item, ItemKind, Key, Network, Segment
 from intertie.model.records import PUBLIC, Kind, Record, State
 from intertie.planning.status import VpnView
 from intertie.testing.fake_transport import FakeUnderlay
-from intertie.testing.simulator.oracle_records import RecordJudge, mapped
-from intertie.testing.simulator.oracle_scene import AGREED, Scene, clash, member, named
+from intertie.testing.simulator.oracle.records import RecordJudge, mapped
+from intertie.testing.simulator.oracle.scene import AGREED, Scene, clash, member, named
 
 OPERATOR = Caller(project="demo", role=Role.ADMIN)
 SENT = frozenset({*PUBLIC, Kind.VPN, Kind.ANSWER, Kind.PROPOSAL})

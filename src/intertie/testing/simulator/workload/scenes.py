@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from intertie.testing.simulator.story import Step, Verb
-from intertie.testing.simulator.workload_busy import BUSY, act_on, busy
-from intertie.testing.simulator.workload_deeds import (
+from intertie.testing.simulator.workload.busy import BUSY, act_on, busy
+from intertie.testing.simulator.workload.deeds import (
     attachment_for,
     change,
     end,
@@ -23,10 +23,10 @@ from intertie.testing.simulator.workload_deeds import (
     stretch,
     stretch_net,
 )
-from intertie.testing.simulator.workload_faults import arm, cut_off, start_later
-from intertie.testing.simulator.workload_known import Tie
-from intertie.testing.simulator.workload_races import RACES
-from intertie.testing.simulator.workload_site_scenes import (
+from intertie.testing.simulator.workload.faults import arm, cut_off, start_later
+from intertie.testing.simulator.workload.known import Tie
+from intertie.testing.simulator.workload.races import RACES
+from intertie.testing.simulator.workload.site_scenes import (
     CLOUDY,
     blackout,
     failing_cloud,
@@ -39,7 +39,7 @@ from intertie.testing.simulator.workload_site_scenes import (
     time_leap,
     twin,
 )
-from intertie.testing.simulator.workload_unseen import (
+from intertie.testing.simulator.workload.unseen import (
     adopted_while_closing,
     all_at_once,
     deaf_after_a_loss,
@@ -52,7 +52,7 @@ from intertie.testing.simulator.workload_unseen import (
     unseen_grant,
     waits_for_the_silent,
 )
-from intertie.testing.simulator.workload_writer import Act, Writer
+from intertie.testing.simulator.workload.writer import Act, Writer
 
 
 def crash_points(w: Writer) -> None:

@@ -1,7 +1,7 @@
 """What is wrong with a host, a network or a segment at the moment when it comes, changes or goes.
 
 A thing that goes needs a reason (I21, I22, rule 10): a record on that site's own disk which says so. That this record
-itself had a user's cause was judged when it was written (`oracle_records`). A reason that stood not long ago counts
+itself had a user's cause was judged when it was written (`oracle.records`). A reason that stood not long ago counts
 as well: an agent decides, a slow cloud carries out, and records may have moved on meanwhile.
 """
 
@@ -13,7 +13,7 @@ from intertie.model.bodies import AnswerBody, VpnKind, Word
 from intertie.model.items import Host, Item, ItemKind, Key, Network, Segment, key
 from intertie.model.records import Record
 from intertie.planning.identity import answer_id
-from intertie.testing.simulator.oracle_scene import AGREED, Scene, member
+from intertie.testing.simulator.oracle.scene import AGREED, Scene, member
 
 Place = tuple[str, str]
 """(site, bridge)."""

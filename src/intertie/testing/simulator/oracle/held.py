@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from intertie.model.bodies import AnswerBody, HostBody, VpnBody, VpnKind, Word
 from intertie.model.records import Kind, Record
 from intertie.planning import ranges
-from intertie.testing.simulator.oracle_scene import AGREED, Disk, Scene, clash, member, named
+from intertie.testing.simulator.oracle.scene import AGREED, Disk, Scene, clash, member, named
 
 CROSSED = re.compile(r"\S+ at (\S+) overlaps \S+ at (\S+)")
 """How a site says that its prefix cannot stand beside another member's."""

@@ -16,7 +16,7 @@ from typing import TypeVar
 from intertie.testing.simulator.profiles import Profile
 from intertie.testing.simulator.rates import Rates
 from intertie.testing.simulator.story import Step, Verb
-from intertie.testing.simulator.workload_known import Known, Net, Tie, overlap
+from intertie.testing.simulator.workload.known import Known, Net, Tie, overlap
 
 T = TypeVar("T")
 Act = Callable[["Writer"], None]

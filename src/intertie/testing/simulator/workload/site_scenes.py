@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from intertie.testing.simulator.story import Step, Verb
-from intertie.testing.simulator.workload_busy import BUSY, act_on, busy
-from intertie.testing.simulator.workload_deeds import (
+from intertie.testing.simulator.workload.busy import BUSY, act_on, busy
+from intertie.testing.simulator.workload.deeds import (
     change,
     end,
     partners,
@@ -13,9 +13,9 @@ from intertie.testing.simulator.workload_deeds import (
     stretch_net,
     verify,
 )
-from intertie.testing.simulator.workload_faults import cut_off, occupied, pair, tell
-from intertie.testing.simulator.workload_untimely import UNTIMELY, used_tie
-from intertie.testing.simulator.workload_writer import Writer
+from intertie.testing.simulator.workload.faults import cut_off, occupied, pair, tell
+from intertie.testing.simulator.workload.untimely import UNTIMELY, used_tie
+from intertie.testing.simulator.workload.writer import Writer
 
 CLOUDY = ("cloud-fails", "cloud-done", "cloud-partial", "cloud-slow")
 

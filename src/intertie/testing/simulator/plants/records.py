@@ -9,7 +9,7 @@ from typing import Any
 from intertie.model.codec import encode
 from intertie.model.records import Cursor, Kind, Record, State
 from intertie.model.storage import Batch
-from intertie.testing.simulator.plant import planted
+from intertie.testing.simulator.plants.plant import planted
 from intertie.testing.virtual_time import current
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from intertie.testing.simulator.story import Step, Verb
-from intertie.testing.simulator.workload_deeds import (
+from intertie.testing.simulator.workload.deeds import (
     attachment_for,
     change,
     end,
@@ -15,8 +15,8 @@ from intertie.testing.simulator.workload_deeds import (
     stretch,
     stretch_net,
 )
-from intertie.testing.simulator.workload_known import Tie
-from intertie.testing.simulator.workload_writer import Writer
+from intertie.testing.simulator.workload.known import Tie
+from intertie.testing.simulator.workload.writer import Writer
 
 
 def _stretched(w: Writer) -> Tie | None:

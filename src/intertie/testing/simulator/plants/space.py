@@ -10,7 +10,7 @@ from intertie.model.bodies import Prefix, Range, Share, VpnBody, VpnKind, Word
 from intertie.model.errors import Refused
 from intertie.model.records import Record
 from intertie.planning import ranges
-from intertie.testing.simulator.plant import always, planted
+from intertie.testing.simulator.plants.plant import always, planted
 
 # ── Ranges of an L2 Vpn ────────────────────────────────────────────────────────────────────────────────────
 

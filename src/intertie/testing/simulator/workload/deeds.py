@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from intertie.testing.simulator.story import Step, Verb
-from intertie.testing.simulator.workload_known import Net, Tie
-from intertie.testing.simulator.workload_writer import Act, Writer
+from intertie.testing.simulator.workload.known import Net, Tie
+from intertie.testing.simulator.workload.writer import Act, Writer
 
 SITE_NAMES = ("nantes", "lyon", "rennes", "paris", "lille", "nice", "metz", "brest", "tours", "dijon", "reims")
 

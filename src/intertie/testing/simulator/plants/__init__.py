@@ -19,15 +19,15 @@ from multiprocessing import get_context
 from pathlib import Path
 from time import monotonic
 
-from intertie.testing.simulator import plants_peers, plants_records, plants_site, plants_space, plants_vpns
-from intertie.testing.simulator.plant import Plant
-from intertie.testing.simulator.plants_table import Caught, as_markdown, read
+from intertie.testing.simulator.plants import peers, records, site, space, vpns
+from intertie.testing.simulator.plants.plant import Plant
+from intertie.testing.simulator.plants.table import Caught, as_markdown, read
 from intertie.testing.simulator.play import play
 from intertie.testing.simulator.profiles import PROFILES
 from intertie.testing.simulator.story import Outcome, Violation
 from intertie.testing.simulator.workload import story
 
-AREAS = (plants_records, plants_peers, plants_vpns, plants_space, plants_site)
+AREAS = (records, peers, vpns, space, site)
 PLANTS: dict[str, Plant] = {p.name: p for area in AREAS for p in vars(area).values() if isinstance(p, Plant)}
 MOST_SEEDS = 400
 """Plays after which a plant counts as a survivor."""
@@ -134,7 +134,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="plants", description="Which planted bugs does the simulator notice?")
     options(parser)
     return answer(parser.parse_args(arguments))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

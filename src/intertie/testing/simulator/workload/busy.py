@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from intertie.testing.simulator.workload_deeds import (
+from intertie.testing.simulator.workload.deeds import (
     attachment_for,
     change,
     end,
@@ -15,10 +15,10 @@ from intertie.testing.simulator.workload_deeds import (
     start_host,
     stretch,
 )
-from intertie.testing.simulator.workload_known import Tie
-from intertie.testing.simulator.workload_races import RACES, remake
-from intertie.testing.simulator.workload_untimely import UNTIMELY
-from intertie.testing.simulator.workload_writer import Act, Writer
+from intertie.testing.simulator.workload.known import Tie
+from intertie.testing.simulator.workload.races import RACES, remake
+from intertie.testing.simulator.workload.untimely import UNTIMELY
+from intertie.testing.simulator.workload.writer import Act, Writer
 
 BUSY: tuple[Act, ...] = (
     network,

@@ -9,7 +9,7 @@ from dataclasses import replace
 from ipaddress import ip_network
 
 from intertie.testing.simulator.story import Step, Verb
-from intertie.testing.simulator.workload_deeds import (
+from intertie.testing.simulator.workload.deeds import (
     change,
     partners,
     propose,
@@ -17,8 +17,8 @@ from intertie.testing.simulator.workload_deeds import (
     start_host,
     stretch_net,
 )
-from intertie.testing.simulator.workload_known import Tie
-from intertie.testing.simulator.workload_writer import Act, Writer
+from intertie.testing.simulator.workload.known import Tie
+from intertie.testing.simulator.workload.writer import Act, Writer
 
 ODD_PREFIXES = ("224.0.1.0/24", "127.0.1.0/24", "0.0.0.0/0", "fe80::/64", "10.0.0.0/7", "10.9.0.1/32", "::/3")
 MAX_PREFIXES = 14

@@ -12,7 +12,7 @@ from math import inf
 from intertie.model.bodies import MappingBody, VpnBody
 from intertie.model.items import Host, Network
 from intertie.model.records import Order
-from intertie.testing.simulator.oracle_scene import Scene
+from intertie.testing.simulator.oracle.scene import Scene
 from intertie.testing.simulator.story import Step, Verb
 from intertie.testing.simulator.watch import Told
 
