@@ -168,8 +168,6 @@ PEER_SILENT: dict[str, Cell] = {
 SILENT_HOME = "nantes, the home of stretch, does not answer"
 ADOPT = "try later; if nantes is gone for good: intertie vpn adopt stretch"
 WITHDRAWN = "The proposal is taken back; one that was under way already may still come about: look, then ask again."
-    "The proposal is taken back; one that was under way already may still come about: look before asking again."
-)
 
 OWNER_SILENT: dict[str, Cell] = {
     **LOCAL,
