@@ -189,6 +189,8 @@ class RestJudge:
             scene.broken("I5", at, f"{site} has not repaired its segment of Vpn {segment.vpn}: {segment.flaw}")
         for remote in segment.remotes:
             theirs = scene.word(site, remote.site, segment.vpn)
+            if theirs is None and self._stuck(site) and remote.site in self._pins[site]:
+                continue  # who forgot this site never says it again; nothing goes without evidence (rule 19)
             agreed = theirs is not None and theirs.word in AGREED
             if member(body, remote.site) is None or not agreed or remote.site not in self._pins[site]:
                 words = f"{site} lets packets of {remote.site} into Vpn {segment.vpn}"
