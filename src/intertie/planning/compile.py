@@ -30,7 +30,7 @@ from intertie.planning.table import Table
 def compile_site(table: Table, blocked: Collection[str] = ()) -> frozenset[Item]:
     """All that this site must hold; `blocked` are Vpns (ids) in whose segment here a loop was seen."""
     # Most rounds find no new record: they compare what they see with what was made before.
-    return table.derived(("site", frozenset(blocked)), Kind, lambda: _compile(table, blocked))
+    return table.derived("site", Kind, lambda: _compile(table, blocked), given=frozenset(blocked))
 
 
 def _compile(table: Table, blocked: Collection[str]) -> frozenset[Item]:

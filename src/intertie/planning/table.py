@@ -32,7 +32,7 @@ class Table:
         self._mine: list[tuple[Cursor, str]] = []
         self._count: Counter[tuple[str, Kind]] = Counter()
         self._changes: dict[Kind, int] = dict.fromkeys(Kind, 0)
-        self._derived: dict[Hashable, tuple[tuple[int, ...], Any]] = {}
+        self._derived: dict[Hashable, tuple[tuple[Hashable, ...], Any]] = {}
         for record in sorted(records, key=lambda r: r.cursor):
             self.apply(record)
 
@@ -136,10 +136,10 @@ class Table:
             assert isinstance(record.body, cls)
             yield record, record.body
 
-    def derived(self, key: Hashable, kinds: Iterable[Kind], make: Callable[[], T]) -> T:
-        """What `make` makes of records of these kinds and of nothing else: made anew only when one of them changed.
-        It is shared: nobody may change it."""
-        now = tuple(self._changes[kind] for kind in kinds)
+    def derived(self, key: Hashable, kinds: Iterable[Kind], make: Callable[[], T], given: Hashable = None) -> T:
+        """What `make` makes of records of these kinds, of what is `given`, and of nothing else: made anew only when
+        one of them changed. It is shared: nobody may change it."""
+        now = (given, *(self._changes[kind] for kind in kinds))
         made = self._derived.get(key)
         if made is None or made[0] != now:
             made = self._derived[key] = (now, make())
