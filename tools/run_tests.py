@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -248,6 +249,8 @@ def main(lanes: list[str]) -> int:
     if unknown := [lane for lane in lanes if lane not in LANES]:
         print(f"no lane {', '.join(unknown)}; there are {' '.join(LANES)}", file=sys.stderr)
         return 2
+    # Who starts this in the background hands down that Ctrl-C is ignored; tests of Ctrl-C need it to be heard.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     chosen = [lane for lane in LANES if lane in lanes or not lanes]
     here = Place(ROOT)
     times: list[str] = []
