@@ -214,7 +214,9 @@ def _unheard(situation: Situation, vpn: Record, answers: dict[str, AnswerBody]) 
         return ()
     by = (vpn.order.epoch, vpn.order.adopter)
     others = trust.pins(situation.table).keys() - {*vpn.header.names, *vpn.header.owes}
-    return {s for s, a in answers.items() if s in others and (a.order.epoch, a.order.adopter) != by}
+    # Who has let go was told by the home of then, and may take no word of a site that it never knew as a member.
+    held = {s for s, a in answers.items() if s in others and a.word is not Word.DRAINED}
+    return {s for s in held if (answers[s].order.epoch, answers[s].order.adopter) != by}
 
 
 def _drained(answer: AnswerBody | None, vpn: Record) -> bool:
