@@ -44,19 +44,23 @@ def ranges_held(table: Table, vpn: Record, share: Share, had: Iterable[Range] = 
     body = vpn.body
     assert isinstance(body, VpnBody)
     had = tuple(had)
-    yielded = vpn.home != table.site and vpn.id.startswith(f"{table.site}.")
     claimed = [r for rs in claims(table, vpn).values() for r in rs]
     found: list[Range] = []
     for prefix in body.prefixes:
         given, kept = ranges.spans_of(share.ranges, prefix), ranges.spans_of(had, prefix)
         if vpn.home == table.site:
             kept = ranges.subtract(kept, ranges.subtract(kept, given))
-        if yielded and had:
-            # It may have given the rest away, out of the adopter's hearing, to somebody who has yet to say so.
+        if had and yielded(table, vpn):
             given = ()
         free = ranges.subtract(given, ranges.spans_of(claimed, prefix))
         found += ranges.ranges_of(ranges.union([*free, *kept]), prefix)
     return tuple(found)
+
+
+def yielded(table: Table, vpn: Record) -> bool:
+    """Whether this site was the home before somebody adopted the Vpn. What it does not hold it may have given away,
+    out of the adopter's hearing, to somebody who has yet to say so: that is not its own again (rule 14)."""
+    return vpn.home != table.site and vpn.id.startswith(f"{table.site}.")
 
 
 def claims(table: Table, vpn: Record) -> dict[str, tuple[Range, ...]]:

@@ -44,7 +44,11 @@ def reclaim_without_fence(right: Any) -> Any:
     "planning.held.claims",
     expects=("I1", "I2", "rule 16"),
     profiles=("unseen", "adoption"),
-    also={"planning.held.given_back": always(()), "planning.held.too_late": always(None)},
+    also={
+        "planning.held.given_back": always(()),
+        "planning.held.too_late": always(None),
+        "planning.held.yielded": always(False),
+    },
 )
 def adopter_s_memory_believed(right: Any) -> Any:
     """Who adopts a Vpn shares out what it remembers; that its old home gave some of it away unseen is not minded."""
