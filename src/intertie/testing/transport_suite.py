@@ -117,6 +117,14 @@ class Sites:
         asked = [self.rig.pings(site, self.bridge, self.address(site), self.address(j)) for j in others]
         return [j for j, answered in zip(others, await asyncio.gather(*asked), strict=True) if answered]
 
+    async def reaches_again(self, site: int, others: list[int]) -> bool:
+        """Whether these answer once more. Who was cut off has neighbours that it gave up: they are asked for anew,
+        a second apart (RFC 4861 section 7.2.2; IPv4 does as much)."""
+        for _ in range(8):
+            if await self.reached(site) == others:
+                return True
+        return False
+
 
 async def look(rig: Rig, site: int, keys: tuple[Key, ...] | None = None) -> dict[Key, Item]:
     return {key(item): item for item in await rig.transport(site).observe(keys)}
@@ -262,7 +270,7 @@ class TransportContract:
         assert [await a.reached(site) for site in ALL] == [[2], [1], []]
         assert await look(rig, 3) == by_key(a.segment(3))
         await rig.heal(3)
-        assert await a.reached(3) == [1, 2]
+        assert await a.reaches_again(3, [1, 2])
 
     @KINDS
     async def test_changes_name_what_moved(self, rig: Rig, kind: VpnKind) -> None:
