@@ -11,9 +11,11 @@ INTERTIE_API_EXAMPLES (30) is how many requests an operation gets beside the bou
 from __future__ import annotations
 
 import os
+import secrets
 from collections import defaultdict
 from collections.abc import Iterator
 from hashlib import sha256
+from random import Random
 from types import SimpleNamespace
 from typing import Any, cast
 from zlib import crc32
@@ -43,6 +45,10 @@ REFUSED = {"POST /v1/peers", "POST /v1/site/leave"}
 """Cannot succeed here: nobody's invitation is guessed, and a Vpn binds this site."""
 
 
+CHANCE = Random()
+"""Where tokens and request ids come from here: the same chain again finds the same names again."""
+
+
 class Stage:
     """The federation of the moment, behind one ASGI application."""
 
@@ -51,6 +57,7 @@ class Stage:
 
     def renew(self) -> Rig:
         self.close()
+        CHANCE.seed(0)
         self.rig = Rig()
         return self.rig
 
@@ -100,6 +107,10 @@ schema.config.checks.positive_data_acceptance.expected_statuses = [
     # Well-formed, and still impossible: what it means is the use case's to judge, and the problem says what is wrong.
     *("2xx", "404", "409", "412", "422", "428", "503"),
 ]
+schema.config.checks.negative_data_rejection.expected_statuses = [
+    # 412 as well: that the version is not the one meant may be said before the rest is looked at.
+    *("400", "401", "403", "404", "405", "406", "409", "412", "415", "422", "428", "429"),
+]
 schema.config.checks.missing_required_header.expected_statuses = ["401", "422", "428"]
 
 
@@ -144,6 +155,8 @@ def unhurried() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gate, "REQUESTS", Rate(10**9, per_second=1e6))
         patch.setattr(auth, "UNKNOWN", Rate(10**9, per_second=1e6))
+        patch.setattr(secrets, "token_urlsafe", lambda n: CHANCE.randbytes(n).hex())
+        patch.setattr(secrets, "token_hex", lambda n: CHANCE.randbytes(n).hex())
         yield
     STAGE.close()
     structlog.reset_defaults()
@@ -187,6 +200,7 @@ class Chains(schema.as_state_machine()):  # type: ignore[misc]
 
     def setup(self) -> None:
         STAGE.renew()
+        self.ended: set[str] = set()
 
     def get_call_kwargs(self, case: Any) -> dict[str, Any]:
         return {"headers": STAGE.headers}
@@ -197,12 +211,24 @@ class Chains(schema.as_state_machine()):  # type: ignore[misc]
             case.path_parameters["id"] = "another"
 
     def validate_response(self, response: Any, case: Any, additional_checks: Any = None, **kwargs: Any) -> None:
-        # A peer that was forgotten is shown as that, and can be mapped no more.
-        apart = [use_after_free] if case.operation.path.startswith("/v1/peers/{name}") else []
+        # A peer that was forgotten is shown as that, and can be mapped no more. A Vpn whose deletion was answered by
+        # 202 has not ended (RFC 9110 section 15.3.3) and can be taken back; `_stays_ended` looks at those that have.
+        apart = [use_after_free] if case.operation.path.startswith(("/v1/peers/{name}", "/v1/vpns/{id}")) else []
         case.validate_response(
             response, excluded_checks=apart, transport_kwargs=kwargs or None, recorder=self.recorder
         )
         judge(case, response)
+        self._stays_ended(case, response)
+
+    def _stays_ended(self, case: Any, response: Any) -> None:
+        """A Vpn that is gone stays gone. By id: another may have its name by now."""
+        path = case.formatted_path
+        if not case.operation.path.startswith("/v1/vpns/{id}") or "." not in path:
+            return
+        if case.method.upper() == "DELETE" and response.status_code == 204 and "plan" not in (case.query or {}):
+            self.ended.add(path)
+        elif path in self.ended:
+            assert response.status_code >= 400, f"{path} had ended"
 
 
 def test_chains_along_the_links() -> None:
