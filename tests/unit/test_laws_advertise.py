@@ -239,6 +239,27 @@ def test_owes_shrinks_when_a_member_has_drained() -> None:
     assert "brest" not in answer.header.names
 
 
+def test_who_had_let_go_has_not_said_yes_to_being_named_again() -> None:
+    """lyon drains, is out, and is added again before it has heard that."""
+    paper, id = l2("lyon", "rennes")
+    paper.change(id, "nantes:blue", "rennes")
+    paper.settle("nantes", "rennes")
+    paper.tell("nantes", "lyon")
+    paper["lyon"].say()
+    paper.tell("lyon", "nantes")
+    paper["nantes"].say()
+    assert {a.site for a in paper["nantes"].body(id).attachments} == {"nantes", "rennes"}
+    paper.change(id, "nantes:blue", "rennes", "lyon")
+    paper.settle("nantes", "rennes")
+    assert {a.site: a.agreed for a in paper["nantes"].body(id).attachments} == {
+        "nantes": True,
+        "rennes": True,
+        "lyon": False,
+    }
+    paper.settle()
+    assert all(a.agreed for a in paper["nantes"].body(id).attachments)
+
+
 def test_a_leaver_that_was_silent_is_owed_until_it_says_so() -> None:
     paper = Paper(*NAMES)
     paper["nantes"].network("blue", "10.0.0.0/24")

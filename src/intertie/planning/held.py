@@ -86,7 +86,8 @@ def given_back(table: Table, vpn: Record, share: Share | None) -> tuple[Range, .
     if record is None or not isinstance(record.body, AnswerBody) or share is None:
         return ()
     word = record.body
-    before = word.word is Word.REFUSED if record.live else word.order.epoch < vpn.order.epoch
+    out = not record.live or (word.word is Word.DRAINED and not word.network)
+    before = word.order.epoch < vpn.order.epoch if out else word.word is Word.REFUSED
     meets = any(
         r.first.version == s.first.version and int(r.first) <= int(s.last) and int(s.first) <= int(r.last)
         for r in word.ranges
