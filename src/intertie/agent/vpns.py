@@ -21,9 +21,10 @@ from intertie.model.records import Draft, Kind, Order, Record, State
 from intertie.model.storage import LocalEntry
 from intertie.model.wire import ToldPair
 from intertie.planning import change, trust
-from intertie.planning.admit import Situation, project_here, takes_part
+from intertie.planning.admit import Situation, project_here
 from intertie.planning.advertise import withdrawal
 from intertie.planning.change import VpnRequest
+from intertie.planning.held import takes_part
 from intertie.planning.proposals import proposal_id
 from intertie.planning.status import Phase, Sights, VpnView, view
 
@@ -70,7 +71,7 @@ class Vpns:
         raise NotFound(f"no Vpn {wanted}", hint="intertie vpn list")
 
     def _seen_by(self, caller: Caller, vpn: Record) -> bool:
-        return takes_part(vpn, self.agent.site) and caller.sees(project_here(self.agent.table, vpn))
+        return takes_part(self.agent.table, vpn) and caller.sees(project_here(self.agent.table, vpn))
 
     def _view(self, vpn: Record, sights: Sights | None = None) -> VpnView:
         project = project_here(self.agent.table, vpn)

@@ -86,12 +86,6 @@ def attachment_of(body: VpnBody, site: str) -> Attachment | None:
     return next((a for a in body.attachments if a.site == site), None)
 
 
-def takes_part(vpn: Record, site: str) -> bool:
-    """Whether the site is the Vpn's home or a member. Who has left keeps it as it was, and hears no more of it."""
-    assert isinstance(vpn.body, VpnBody)
-    return vpn.home == site or attachment_of(vpn.body, site) is not None
-
-
 def share_of(body: VpnBody, site: str) -> Share | None:
     return next((s for s in body.shares if s.site == site), None)
 
@@ -224,16 +218,23 @@ def _l2_network(
             text=f"network {network.name} at {situation.site} has MTU {network.mtu}, the Vpn's is {body.mtu}",
             hint="make the Vpn from this site's network: the smallest MTU must be there from the start",
         )
+    if reason := _in_use_elsewhere(situation, vpn, body, network):
+        return None, reason
+    return _alone_in_l2(situation, vpn, network)
+
+
+def _in_use_elsewhere(situation: Situation, vpn: Record, body: VpnBody, network: NetworkFacts) -> Reason | None:
+    """Why the network cannot be in the Vpn: an address in use on it would be another member's."""
     share = share_of(body, situation.site)
     held = ranges_held(situation.table, vpn, share) if share is not None else ()
     for address in occupied(situation.table, network):
-        if share is not None and not ranges.within(address, held):
-            return None, Reason(
+        if not ranges.within(address, held):
+            return Reason(
                 code="overlap",
                 text=f"{address} is in use on {network.name} at {situation.site}, outside the range it would hold",
                 hint="free that address, or make the Vpn from this site's network",
             )
-    return _alone_in_l2(situation, vpn, network)
+    return None
 
 
 def _alone_in_l2(
@@ -290,10 +291,11 @@ def _to_be_made(
         )
     if any(n.bridge == bridge_name(id) and n.id != id for n in situation.inventory.networks):
         return None, Reason(code="in-use", text=f"{situation.site} has a bridge {bridge_name(id)} already")
-    return (
-        NetworkFacts(id=id, name=body.network, project=project, prefixes=body.prefixes, mtu=body.mtu, bridge=""),
-        None,
-    )
+    made = NetworkFacts(id=id, name=body.network, project=project, prefixes=body.prefixes, mtu=body.mtu, bridge="")
+    # It may have been made before, and be there for its hosts: the site was in the Vpn, and is to be again.
+    standing = next((n for n in situation.inventory.networks if n.id == id), made)
+    reason = _in_use_elsewhere(situation, vpn, body, standing)
+    return (None, reason) if reason else (made, None)
 
 
 def _l3_network(

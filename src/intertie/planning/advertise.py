@@ -26,6 +26,7 @@ from intertie.planning.admit import (
     refused,
     share_of,
 )
+from intertie.planning.held import has_left
 from intertie.planning.identity import answer_id, made_network
 from intertie.planning.plausible import fits
 from intertie.planning.table import Table
@@ -88,16 +89,17 @@ def next_answer(situation: Situation, vpn: Record) -> Draft | None:
     standing = table.answer_record(vpn.id, site)
     said = standing.body if standing is not None and standing.live else None
     assert said is None or isinstance(said, AnswerBody)
-    # Who has left hears no more of the others, until all ends.
-    owed = () if vpn.live else vpn.header.owes
+    # Who has left hears no more of the others, until all ends. But an adopter may be a stranger to it, so that the
+    # yes of those whom it knows must tell that the adoption is one.
+    owed = () if vpn.live and not vpn.order.epoch else vpn.header.owes
     names = tuple(sorted({*vpn.header.names, *owed, vpn.home} - {site}))
     if vpn.header.state is State.WITHDRAWN or attachment_of(body, site) is None:
         return _last_word(site, vpn, standing, said, names)
     if vpn.home != site and vpn.home not in trust.pins(table):
         # A forgotten home: what it left stands until somebody deletes it here, but it gets no new promise.
         return None
-    if said is None and standing is not None and _left_since(standing, vpn):
-        return _out(vpn, standing, names)
+    if has_left(table, vpn):
+        return None
     said_now = _word(situation, vpn, said)
     if said is not None and _same(said, said_now, vpn) and standing is not None and standing.header.names == names:
         return None
@@ -130,20 +132,6 @@ def _last_word(
 
 def _answered_since(answer: Record | None, vpn: Record) -> bool:
     return answer is not None and isinstance(answer.body, AnswerBody) and answer.body.order >= vpn.order
-
-
-def _left_since(answer: Record, vpn: Record) -> bool:
-    """Whether this site's answer ended with a version that is newer than `vpn`: it came back from a peer, to a store
-    that is an old one (rule 18). What it held then is others' by now."""
-    return isinstance(answer.body, AnswerBody) and not answer.live and answer.body.order > vpn.order
-
-
-def _out(vpn: Record, ended: Record, names: tuple[str, ...]) -> Draft:
-    """The word of who has left, and knows of no version that does not name it: to whoever is home by now, as well."""
-    assert isinstance(ended.body, AnswerBody)
-    word = AnswerBody(vpn=vpn.id, order=vpn.order, digest=vpn.digest, word=Word.DRAINED, ranges=ended.body.ranges)
-    told = tuple(sorted({*names, *ended.header.names}))
-    return Draft(kind=Kind.ANSWER, id=ended.id, names=told, body=word, base=ended.order)
 
 
 def _word(situation: Situation, vpn: Record, said: AnswerBody | None) -> AnswerBody:
@@ -204,15 +192,14 @@ def _same(said: AnswerBody, now: AnswerBody, vpn: Record) -> bool:
 
 def next_version(situation: Situation, vpn: Record) -> Draft | None:
     """The next version of a Vpn of this site's, if what the members answered calls for one."""
+    if vpn.header.state is State.WITHDRAWN:
+        return None
     body = vpn.body
     assert isinstance(body, VpnBody)
     answers = situation.table.answers(vpn.id)
     if unheard := _unheard(situation, vpn, answers):
-        # A tombstone is owed to all, for ever.
-        draft = version_of(vpn, body, table=situation.table if vpn.live else None)
+        draft = version_of(vpn, body, table=situation.table)
         return replace(draft, owes=tuple(sorted({*draft.owes, *unheard})))
-    if vpn.header.state is State.WITHDRAWN:
-        return None
     if vpn.header.state is State.CLOSING:
         gone = forgotten_sites(situation)
         waiting = [a.site for a in body.attachments if a.site not in gone and not _drained(answers.get(a.site), vpn)]
@@ -225,17 +212,15 @@ def next_version(situation: Situation, vpn: Record) -> Draft | None:
 
 
 def _unheard(situation: Situation, vpn: Record, answers: dict[str, AnswerBody]) -> Collection[str]:
-    """Sites that answer, and are neither named nor owed: a home named them before the adoption, out of the adopter's
-    hearing, or their store is one of before they left. Whoever was ever named is owed the news that it is not (rule
-    12)."""
+    """Sites that a home named before the adoption, out of the adopter's hearing: their answers are to versions that
+    it never had. Whoever was ever named is owed the news that it is not (rule 12)."""
+    if not vpn.order.epoch:
+        return ()
     by = (vpn.order.epoch, vpn.order.adopter)
     others = trust.pins(situation.table).keys() - {*vpn.header.names, *vpn.header.owes}
     # Who has let go was told by the home of then, and may take no word of a site that it never knew as a member.
-    return {
-        site
-        for site, answer in answers.items()
-        if site in others and (answer.word is not Word.DRAINED or (answer.order.epoch, answer.order.adopter) == by)
-    }
+    held = {s for s, a in answers.items() if s in others and a.word is not Word.DRAINED}
+    return {s for s in held if (answers[s].order.epoch, answers[s].order.adopter) != by}
 
 
 def _drained(answer: AnswerBody | None, vpn: Record) -> bool:

@@ -12,9 +12,9 @@ from intertie.model.errors import Conflict, NotFound, Refused
 from intertie.model.items import NetworkFacts
 from intertie.model.records import Draft, Header, Kind, Order, Record, State
 from intertie.planning import numbers, ranges, trust
-from intertie.planning.admit import Situation, attachment_of, judge, project_here, share_of, takes_part
+from intertie.planning.admit import Situation, attachment_of, judge, project_here, share_of
 from intertie.planning.advertise import version_of
-from intertie.planning.held import occupied
+from intertie.planning.held import has_left, occupied, takes_part
 from intertie.planning.plausible import fits, flaw
 from intertie.planning.table import Table
 
@@ -151,7 +151,7 @@ def _sound(site: str, draft: Draft) -> Draft:
 def free_name(table: Table, project: str, name: str) -> None:
     """Conflict if a Vpn of that project has the name here already."""
     for record, body in table.vpns():
-        if body.name == name and takes_part(record, table.site) and project_here(table, record) == project:
+        if body.name == name and takes_part(table, record) and project_here(table, record) == project:
             raise Conflict(f"there is a Vpn {name} already", code="name-taken", hint=f"intertie vpn show {name}")
 
 
@@ -291,7 +291,7 @@ def adopted_vpn(table: Table, vpn: Record) -> Draft:
     """This site becomes home of a Vpn that names it (rule 14): epoch + 1."""
     if vpn.home == table.site:
         raise Refused(f"{table.site} is the home already")
-    if table.site not in vpn.header.names:
+    if table.site not in vpn.header.names or has_left(table, vpn):
         raise NotFound("no such Vpn")
     if not vpn.live:
         raise Conflict("the Vpn has ended")

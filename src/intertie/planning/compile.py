@@ -22,7 +22,7 @@ from intertie.model.items import Host, Interface, Item, ItemKind, Key, Network, 
 from intertie.model.records import Kind, Record, State
 from intertie.planning import ranges, trust
 from intertie.planning.admit import attachment_of, gateways_of, l2_answers
-from intertie.planning.held import AGREED, routed
+from intertie.planning.held import AGREED, has_left, routed
 from intertie.planning.identity import bridge_name, made_network
 from intertie.planning.table import Table
 
@@ -262,7 +262,7 @@ def may_go(table: Table, key: Key) -> bool:
 
 
 def _stands_here(table: Table, vpn: Record, network: str) -> bool:
-    if not vpn.live:
+    if not vpn.live or has_left(table, vpn):
         return False
     answer = table.own_answer(vpn.id)
     body = vpn.body
@@ -276,7 +276,7 @@ def _stands_here(table: Table, vpn: Record, network: str) -> bool:
 def _ended(table: Table, vpn: Record) -> bool:
     body = vpn.body
     assert isinstance(body, VpnBody)
-    if not vpn.live or attachment_of(body, table.site) is None:
+    if not vpn.live or attachment_of(body, table.site) is None or has_left(table, vpn):
         return True
     answer = table.own_answer(vpn.id)
     return answer is not None and answer.word is Word.REFUSED

@@ -83,11 +83,14 @@ def _adoption(table: Table, standing: Record | None, record: Record) -> str | No
 
 
 def _yields(table: Table, standing: Record, record: Record) -> bool:
-    """Whether the home that stands here has said yes to the adoption. It may have made the adopter a member in a
-    version that never came here, and will not come any more."""
-    word = table.answers(record.id).get(standing.home)
+    """Whether the home that stands here, or a member, has said yes to the adoption. One of them may have made the
+    adopter a member in a version that never came here, and will not come any more; each could adopt it, and do so."""
     by = (record.order.epoch, record.order.adopter)
-    return word is not None and word.word in AGREED and (word.order.epoch, word.order.adopter) == by
+    return any(
+        word.word in AGREED and (word.order.epoch, word.order.adopter) == by
+        for site, word in table.answers(record.id).items()
+        if site in {standing.home, *standing.header.names} - {table.site}
+    )
 
 
 def _consistent(record: Record) -> str | None:

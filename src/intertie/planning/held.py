@@ -25,6 +25,22 @@ def held_here(table: Table, network: str | None = None) -> Iterator[tuple[Record
             yield record, body
 
 
+def has_left(table: Table, vpn: Record) -> bool:
+    """Whether this site's answer ended with a version that is newer than `vpn`, which names it still: the answer came
+    back from a peer, to a store that is an old one (rule 18). What was held then may be others' by now."""
+    answer = table.answer_record(vpn.id, table.site)
+    if answer is None or answer.live or vpn.home == table.site:
+        return False
+    return isinstance(answer.body, AnswerBody) and answer.body.order > vpn.order
+
+
+def takes_part(table: Table, vpn: Record) -> bool:
+    """Whether this site is the Vpn's home or a member. Who has left keeps it as it was, and hears no more of it."""
+    assert isinstance(vpn.body, VpnBody)
+    named = vpn.home == table.site or any(a.site == table.site for a in vpn.body.attachments)
+    return named and not has_left(table, vpn)
+
+
 def occupied(table: Table, network: NetworkFacts) -> tuple[Address, ...]:
     """Addresses in use on a network here: seen on it, or promised to a host that is yet to be made."""
     promised = {a for _, b in table.bodies(Kind.HOST, HostBody) if b.network == network.id for a in b.addresses}
@@ -86,8 +102,7 @@ def given_back(table: Table, vpn: Record, share: Share | None) -> tuple[Range, .
     if record is None or not isinstance(record.body, AnswerBody) or share is None:
         return ()
     word = record.body
-    out = not record.live or (word.word is Word.DRAINED and not word.network)
-    before = word.order.epoch < vpn.order.epoch if out else word.word is Word.REFUSED
+    before = word.word is Word.REFUSED if record.live else word.order.epoch < vpn.order.epoch
     meets = any(
         r.first.version == s.first.version and int(r.first) <= int(s.last) and int(s.first) <= int(r.last)
         for r in word.ranges

@@ -14,6 +14,7 @@ from intertie.agent.access import Caller, Role
 from intertie.model.bodies import Address, AnswerBody, Require, VpnBody, VpnKind, Word
 from intertie.model.items import Host, Item, ItemKind, Key, Network, Segment
 from intertie.model.records import PUBLIC, Kind, Record, State
+from intertie.planning.identity import answer_id
 from intertie.planning.status import VpnView
 from intertie.testing.fake_transport import FakeUnderlay
 from intertie.testing.simulator.oracle.records import RecordJudge, mapped
@@ -110,8 +111,13 @@ class RestJudge:
                     self._not_told(at, site, top, scene.disks[site].get(id))
 
     def _not_told(self, at: float, site: str, top: Record, held: Record | None) -> None:
-        """Rule 12: whoever was ever named hears that it is not any more, or of the end."""
-        if held is not None and held.live and isinstance(held.body, VpnBody) and member(held.body, site) is not None:
+        """Rule 12: whoever was ever named hears that it is not any more, or of the end. Who came from an old backup
+        knows it from its own answer, which ended with a later version: the record is told to members only."""
+        if held is None or not held.live or not isinstance(held.body, VpnBody) or member(held.body, site) is None:
+            return
+        said = self.scene.disks[site].get(answer_id(site, held.id))
+        ended = said.body.order if said is not None and not said.live else held.order
+        if ended <= held.order:
             words = f"{site} was never told of {named(top)}: it holds {named(held)}, which names it"
             self.scene.broken("rule 12", at, words)
 

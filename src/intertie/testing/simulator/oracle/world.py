@@ -181,7 +181,8 @@ class WorldJudge:
         return any(
             not record.live
             or member(record.body, site) is None
-            or any(w.live and _elsewhere(w.body, network) for w in words)
+            # Its own word that it left may have come back to a store that is an old one.
+            or any(_elsewhere(w.body, network) if w.live else w.body.order > record.order for w in words)
             for record in self.scene.lately(at, site, vpn)
         )
 
