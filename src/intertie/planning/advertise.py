@@ -140,7 +140,9 @@ def _word(situation: Situation, vpn: Record, said: AnswerBody | None) -> AnswerB
     attachment = attachment_of(body, situation.site)
     assert attachment is not None
     ending = vpn.header.state is State.CLOSING or attachment.leaving
-    if said is None or said.word is Word.REFUSED or not said.network:
+    # Who had let go, and is added again before it heard that it was out, may find its addresses given to others.
+    anew = said is not None and said.word is Word.DRAINED and not ending and not attachment.agreed
+    if said is None or said.word is Word.REFUSED or not said.network or anew:
         if ending:
             # Closing alters no forwarding: nothing is made here on the way out.
             return AnswerBody(vpn=vpn.id, order=vpn.order, digest=vpn.digest, word=Word.DRAINED)

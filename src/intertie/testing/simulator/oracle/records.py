@@ -212,7 +212,10 @@ class RecordJudge:
             return
         held = disk.get(record.id)
         said = held.body if held is not None and held.live and isinstance(held.body, AnswerBody) else None
-        before = said is not None and said.word in AGREED and bool(said.network)
+        now = member(vpn.body, site)
+        # Who has let go, and is added again, has made no promise yet to what it is added to.
+        anew = said is not None and said.word is Word.DRAINED and now is not None and not now.agreed
+        before = said is not None and said.word in AGREED and bool(said.network) and not anew
         if record.live and body.word is Word.ACCEPTED and not before:
             self._accepted(at, site, record, body, vpn)
         if before:
