@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from intertie.agent.access import TokenView
-from intertie.agent.agent import Event
 from intertie.agent.enrolment import MappingView, PeerView
 from intertie.agent.networks import HostView, NetworkView
+from intertie.agent.state import Event
 from intertie.agent.vpn_views import EndView, PlanChange, VerifiedPair
 from intertie.api.plan import SitePlan
 from intertie.api.problems import Problem

@@ -71,6 +71,11 @@ FOREIGN = {
     "boot": "nothing",
     "incarnation": "nothing",
     "sender": "forbidden",
+    "opened": "nothing",
+    "mark": "nothing",
+    "echo": "nothing",
+    "cloned": "nothing",
+    "held_of": "nothing",
 }
 MEMBER = {
     **FOREIGN,
@@ -247,6 +252,11 @@ def carrying(stage: Stage, thing: str) -> Message:
         "boot": {"boot": "another"},
         "incarnation": {"incarnation": 7},
         "sender": {"sender": "lyon" if stage.caller == "metz" else "metz"},
+        "opened": {"opened": Cursor(1, 1)},
+        "mark": {"mark": "x" * 128},
+        "echo": {"echo": f"{stage.nantes.agent.boot}/{10**9}"},
+        "cloned": {"cloned": True},
+        "held_of": {"held_of": "another"},
     }
     return replace(message, **others[thing])
 

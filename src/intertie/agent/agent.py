@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from intertie.agent.ports import Chance, Clock, Ids, Keys, Log, Store
+from intertie.agent.recovery import LINEAGE, RECOVERY, said_again, since
+from intertie.agent.state import Event, News, Peer
 from intertie.model.bodies import AnswerBody, Location
 from intertie.model.errors import Unavailable
 from intertie.model.items import Inventory
@@ -23,6 +25,7 @@ from intertie.planning import trust
 from intertie.planning.admit import Situation
 from intertie.planning.advertise import advertise
 from intertie.planning.enrol import enrolment
+from intertie.planning.hearing import SPOKEN
 from intertie.planning.proposals import decide as decide_proposals
 from intertie.planning.table import Table
 
@@ -32,8 +35,8 @@ START = Cursor()
 SETTLE = 8
 """Turns of the decisions in one write. Each answers the one before; more than a few would be a fault of the rules."""
 EVENTS = 1024
-RECOVERY = "recovery"
-"""The space of the local entry that stands from the loss of a store until all peers have told what they held."""
+REACH = 1024
+"""Incarnations by which a peer's word may be ahead of this site's own count, and be believed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,35 +61,6 @@ class Settings:
     """Segment probes a second, at most, whatever the number of Vpns."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """One change, as /v1/events tells it."""
-
-    seq: int
-    at: datetime
-    kind: str
-    id: str
-    site: str
-    what: str
-
-
-@dataclass(slots=True)
-class Peer:
-    """What is known of a peer's reachability; volatile."""
-
-    last_seen: datetime | None = None
-    rtt_ms: float | None = None
-    failures: int = 0
-    problem: str = ""
-    boot: str = ""
-    heard_at: float = float("-inf")
-    """On the event loop's clock."""
-    recovers: bool = False
-    """It lost its store and asks for its records back,"""
-    recovers_after: Cursor = START
-    """from here on."""
-
-
 @dataclass(frozen=True, slots=True)
 class Ports:
     """What the agent needs of the world to keep records, and to say what it does."""
@@ -97,30 +71,6 @@ class Ports:
     ids: Ids
     chance: Chance
     log: Log
-
-
-@dataclass(slots=True)
-class News:
-    """Wakes whoever waits for something to change."""
-
-    _event: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def ring(self) -> None:
-        self._event.set()
-        self._event = asyncio.Event()
-
-    async def wait(self, timeout: float | None) -> bool:
-        """True if something changed within `timeout` seconds."""
-        event = self._event
-        if timeout is None:
-            return await event.wait()
-        try:
-            # Not wait_for: up to Python 3.11 it can swallow a cancellation.
-            async with asyncio.timeout(timeout):
-                await event.wait()
-        except TimeoutError:
-            return False
-        return True
 
 
 class Agent:
@@ -140,10 +90,21 @@ class Agent:
         self.failures: dict[str, str] = {}
         """Network or host (id) → why the last round could not make it so."""
         self.boot = ports.ids.new()
+        """Of this process."""
+        self.lineage = self.boot
+        """Of the store: what peers compare to tell clones apart."""
         self.incarnation = 0
+        self.last = START
+        """The last place in the order that this site gave,"""
+        self.opened = START
+        """and the last that it had given when its lineage began."""
         self.recovering = False
         self.told_by: set[str] = set()
         """While recovering: the peers that have given back what they hold of this site's records."""
+        self.disputed: dict[str, Record] = {}
+        """While recovering: own records (id) of which a peer holds other bytes of the same order."""
+        self.accusers: set[str] = set()
+        """Peers that hear another agent write as this site."""
         self.news = News()
         self.whispers = 0
         """Rises when measured health or hosts change in a way that peers want to hear before the next heartbeat."""
@@ -170,12 +131,14 @@ class Agent:
         self.acked = dict(found.acked)
         self.local = {space: dict(entries) for space, entries in found.local.items()}
         self.incarnation = found.incarnation
+        self.last = self.opened = Cursor(found.incarnation, found.seq)
+        self.lineage = found.lineage or self.boot
         known = self.local.get(RECOVERY, {})
         begun = found.behind is not None or self._died_at_it(found, known.get("done"))
         self.recovering = begun or "since" in known
         if begun:
             # Opened once, the store looks whole: a restart meanwhile must not forget what is missing.
-            await self.remember(LocalEntry(RECOVERY, "since", str(found.incarnation)))
+            await self.remember(since(found.incarnation))
         return found
 
     def _died_at_it(self, found: Snapshot, done: str | None) -> bool:
@@ -190,12 +153,59 @@ class Agent:
 
     def needs_its_past(self) -> None:
         """Unavailable while this site takes its own records back: it might give a number or range away twice."""
+        self.speaks_alone()
         if missing := self.untold():
             waiting = ", ".join(sorted(missing))
             raise Unavailable(
                 f"{self.site} lost its store and waits for {waiting} to give back what they hold of its records",
                 hint="try again when site list shows them up; forget those that are gone for good",
             )
+
+    def cloned_at(self) -> list[str]:
+        """The peers that quarantine this site (rule 18)."""
+        return sorted(self.accusers & trust.pins(self.table).keys()) if self.accusers else []
+
+    def speaks_alone(self) -> None:
+        """Unavailable while peers hear another agent write as this site."""
+        if by := self.cloned_at():
+            raise Unavailable(
+                f"two agents on two stores write as {self.site}: {', '.join(by)} takes nothing of either",
+                hint=f"end one of them (a copy of the machine?), then wait, or say at {', '.join(by)}: "
+                f"intertie site approve {self.site}; a copy that is to live on needs a name and key of its own",
+            )
+
+    async def behind(self, peer: str, seen: Cursor, of: str = "") -> bool:
+        """Begin to recover if a peer has read this site further than it had come when it opened its store: an older
+        copy of all that it knew was put back. `of`: the lineage that was read; "": of the one or the other. Whether
+        that is so, and can be."""
+        if seen.incarnation > self.incarnation + REACH:
+            self.tell("rejected", "", peer, f"it says that it has read {self.site} beyond any possible place")
+            return False
+        async with self._writing:
+            if of == self.lineage or seen <= (self.opened if of else self.last):
+                return False
+            incarnation = max(self.incarnation, seen.incarnation) + 1
+            await self._commit(Batch(incarnation_at_least=incarnation, local=(since(incarnation),)))
+            self.incarnation, self.last = incarnation, Cursor(incarnation, self.last.seq)
+            self.opened = self.last
+            if not self.recovering:
+                self.recovering = True
+                self.told_by.clear()
+        self.tell(
+            "recovering", "", self.site, f"{peer} knows more of this site than it does: its store is an old one"
+        )
+        self.ports.log.warning("behind its own past", seen_by=peer, incarnation=incarnation)
+        self.whisper()  # it asks them all now
+        return True
+
+    def read_of(self, peer: str) -> str:
+        """The lineage of the peer that was read last; "": none."""
+        return self.local.get(LINEAGE, {}).get(peer, "")
+
+    async def read_anew(self, peer: str) -> None:
+        """The peer is behind its past: what it wrote where it had been read already is to be read as well."""
+        async with self._writing:
+            await self._commit(Batch(cursors={peer: None}))
 
     async def told(self, peer: str) -> None:
         """A peer has given back all it holds of this site's records."""
@@ -205,7 +215,9 @@ class Agent:
 
     async def recovered(self) -> None:
         """Ends the recovery if nobody is left who might know more: a peer has told all, or was forgotten."""
-        if self.recovering and not self.untold():
+        if self.recovering and not self.untold() and not self.cloned_at():
+            await self.write(lambda s: said_again(s.table, self.disputed))
+            self.disputed.clear()
             done = LocalEntry(RECOVERY, "done", str(self.incarnation))
             await self.remember(LocalEntry(RECOVERY, "since", None), done)
             self.recovering = False
@@ -222,17 +234,23 @@ class Agent:
         """
         async with self._writing:
             drafts = tuple(decide(self.situation))
+            if any(draft.kind in SPOKEN for draft in drafts):
+                self.speaks_alone()
             written = await self._commit(Batch(drafts=drafts, local=tuple(local)))
             return [*written.written, *await self._settle(self._touched(written.written))]
 
-    async def take(self, peer: str, records: Sequence[Record], cursor: Cursor | None, acked: Cursor) -> Committed:
-        """Make a peer's verified records durable, then answer them: one turn of the pen."""
+    async def take(
+        self, peer: str, records: Sequence[Record], cursor: Cursor | None, acked: Cursor, of: str = ""
+    ) -> Committed:
+        """Make a peer's verified records durable, then answer them: one turn of the pen. `of`: its lineage."""
         async with self._writing:
             cursors: Mapping[str, Cursor | None] = {} if cursor is None else {peer: cursor}
             news = tuple(records)
             if not news and cursor == self.cursors.get(peer) and acked == self.acked.get(peer):
                 return Committed()
-            done = await self._commit(Batch(peers=news, cursors=cursors, acked={peer: acked}))
+            moved = cursor is not None and cursor != self.cursors.get(peer) and of != self.read_of(peer)
+            local = (LocalEntry(LINEAGE, peer, of),) if moved else ()
+            done = await self._commit(Batch(peers=news, cursors=cursors, acked={peer: acked}, local=local))
             await self._settle(self._touched(done.accepted))
             return done
 
@@ -248,7 +266,7 @@ class Agent:
 
     async def _settle(self, ids: Collection[str] | None) -> list[Record]:
         said: list[Record] = []
-        for _ in range(SETTLE):
+        for _ in range(0 if self.cloned_at() else SETTLE):
             drafts: list[Draft] = []
             if ids is None:
                 drafts += enrolment(self.table, self.settings.introductions)
@@ -272,8 +290,10 @@ class Agent:
         done = await self.ports.store.commit(batch, self._seal)
         for record in (*done.written, *done.accepted):
             self.table.apply(record)
+            if record.home == self.site:
+                self.last = max(self.last, record.cursor)
         for peer, cursor in batch.cursors.items():
-            self.cursors[peer] = max(cursor or Cursor(), self.cursors.get(peer, Cursor()))
+            self.cursors[peer] = START if cursor is None else max(cursor, self.cursors.get(peer, START))
         for peer, cursor in batch.acked.items():
             self.acked[peer] = cursor or Cursor()
         for entry in batch.local:
@@ -333,7 +353,7 @@ class Agent:
     def unblock(self, after: timedelta) -> None:
         """Let segments forward again in which no loop was seen for `after`."""
         now = asyncio.get_running_loop().time()
-        for vpn in [v for v, since in self.blocked.items() if now - since >= after.total_seconds()]:
+        for vpn in [v for v, seen in self.blocked.items() if now - seen >= after.total_seconds()]:
             del self.blocked[vpn]
             self.tell("loop", vpn, self.site, "no loop is seen any more: the segment forwards again")
             self.poke.set()

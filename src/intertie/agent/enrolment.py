@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from intertie.agent.agent import Agent
+from intertie.agent.clones import Clones
 from intertie.agent.ports import Invitations, PeerAddress, PeerTransport
+from intertie.agent.recovery import QUARANTINE
 from intertie.model import wire
 from intertie.model.bodies import GrantBody, IntroductionBody, Location, MappingBody, SiteBody, TransportFacts
 from intertie.model.codec import check_name
@@ -26,6 +28,10 @@ from intertie.planning.plausible import flaw
 
 SPACE = "invitation"
 LONGEST = 24 * 3600
+TWO_AGENTS = (
+    "two agents on two stores write as {0}: nothing of either is taken; end one of them (a copy of its machine?), "
+    "then wait, or say so: intertie site approve {0}"
+)
 MAY = ("l2", "l3", "reserve", "read")
 
 
@@ -35,7 +41,7 @@ class PeerView:
 
     name: str
     state: str
-    """pending, up, silent or forgotten."""
+    """pending, up, silent, quarantined (two agents write as it: nothing of it is taken) or forgotten."""
     address: str
     last_seen: datetime | None
     rtt_ms: float | None
@@ -65,6 +71,7 @@ class Enrolment:
         self.agent = agent
         self._transport = transport
         self._invitations = invitations
+        self.clones = Clones(agent)
 
     # ── Inviting ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -132,7 +139,7 @@ class Enrolment:
         message = Message(
             sender=agent.site,
             incarnation=agent.incarnation,
-            boot=agent.boot,
+            boot=agent.lineage,
             records=(own,),
             upto=Cursor(),
             join=Join(name=agent.site, secret=invitation.secret),
@@ -154,15 +161,18 @@ class Enrolment:
         return invitation.inviter
 
     async def approve(self, name: str) -> None:
-        """Pin a site that a peer introduced. Nothing to do if it is pinned already."""
+        """Pin a site that a peer introduced. If it is pinned already, its quarantine ends: one of two agents was
+        ended, an operator says."""
         if name in trust.pins(self.agent.table):
+            await self.clones.end(name, "an operator says so")
             return
         await self.agent.write(lambda s: [approval(s.table, name)])
 
     async def forget(self, name: str) -> None:
         """From now on nothing of this peer is taken, and its connections are cut (rule 17)."""
         # Its invitation goes with it: a token that was used must not bring a forgotten site back.
-        await self.agent.write(lambda s: forgetting(s.table, name), [LocalEntry(SPACE, name, None)])
+        gone = [LocalEntry(SPACE, name, None), LocalEntry(QUARANTINE, name, None)]
+        await self.agent.write(lambda s: forgetting(s.table, name), gone)
         self._transport.trust({n: b.root for n, b in trust.pins(self.agent.table).items()})
         await self.agent.recovered()
 
@@ -243,6 +253,9 @@ class Enrolment:
         else:
             quiet = asyncio.get_running_loop().time() - state.heard_at > limit or state.failures > 2
             word = "silent" if quiet else "up"
+        problem = state.problem
+        if self.clones.quarantined(name):
+            word, problem = "quarantined", TWO_AGENTS.format(name)
         said = trust.site_body(self.agent.table, name)
         return PeerView(
             name=name,
@@ -252,7 +265,7 @@ class Enrolment:
             address=body.address,
             last_seen=state.last_seen,
             rtt_ms=round(state.rtt_ms, 2) if state.rtt_ms is not None else None,
-            problem=state.problem,
+            problem=problem,
             fingerprint=self.agent.ports.keys.fingerprint_of(body.root),
         )
 

@@ -43,6 +43,7 @@ class Exchange:
         self.transport = transport
         self.enrolment = enrolment
         self.whispers = whispers
+        self.clones = enrolment.clones
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._said: dict[str, Cursor] = {}
         """How far each peer has been told, whether or not it has acknowledged it yet."""
@@ -114,6 +115,16 @@ class Exchange:
         pinned = trust.pins(agent.table).get(peer)
         if pinned is None:
             return
+        if not answers:
+            agent.peer(peer).called_at = asyncio.get_running_loop().time()
+        taken = await self.clones.heard(message)
+        # Before anything is written: it would go where peers have read already.
+        if message.held > agent.opened and await agent.behind(peer, message.held, message.held_of):
+            self._taken_back.clear()
+        await self.clones.told(peer, message.cloned)
+        if not taken:
+            self._noted(message)
+            return
         if not message.recover:
             self._meanwhile.pop(peer, None)
         held = self._held(peer)
@@ -121,21 +132,32 @@ class Exchange:
         # Only what follows on without a gap moves the cursor; after a gap our next word says so, and it comes again.
         # So does an adoption that is not understood yet.
         follows = message.since <= held and not self._puzzled(peer, message.records)
+        if message.boot != agent.read_of(peer) and Cursor() < message.opened < held:
+            follows = False  # It is behind its own past: what was read of it before says so, until it knows.
         cursor = max(held, message.upto) if follows else None
         if message.recover:
             # What returns to a site that takes its own past back lies below what it says meanwhile.
+            if peer not in self._meanwhile:
+                await agent.read_anew(peer)
             self._meanwhile[peer], cursor = cursor or held, None
-        await agent.take(peer, records, cursor, message.held)
+        await agent.take(peer, records, cursor, message.held, message.boot)
         if agent.recovering and peer not in agent.told_by and (message.returns or message.returned):
             await self._take_back(peer, message, answers or not pinned.address)
         self.whispers.heard(peer, message.volatile)
+        self._noted(message)
+        state = agent.peer(peer)
+        state.recovers, state.recovers_after = message.recover, message.recover_after
+
+    def _noted(self, message: Message) -> None:
+        """The peer lives."""
+        agent, peer = self.agent, message.sender
         state = agent.peer(peer)
         if state.boot not in ("", message.boot) or state.recovers:
             self.whispers.unheard(peer)  # it has forgotten what it was told, or knew not of what that was
         state.last_seen, state.failures, state.problem = agent.now(), 0, ""
         state.heard_at = asyncio.get_running_loop().time()
         state.boot = message.boot
-        state.recovers, state.recovers_after = message.recover, message.recover_after
+        state.recovers = False
 
     def _genuine(self, record: Record, peer: str, pinned: IntroductionBody) -> bool:
         """Whether a record may be believed: the peer's own, signed by its root, and within what a peer may say."""
@@ -160,7 +182,11 @@ class Exchange:
         agent = self.agent
         root = agent.ports.keys.root
         own = [r for r in message.returned if r.home == agent.site and agent.ports.keys.verify(root, r)]
-        await agent.take(peer, own, None, agent.acked.get(peer, Cursor()))
+        beyond = max((r.cursor for r in own), default=Cursor())
+        if beyond > agent.last:
+            await agent.behind(peer, beyond)
+        done = await agent.take(peer, own, None, agent.acked.get(peer, Cursor()))
+        agent.disputed.update((r.id, r) for r in done.equivocations)
         if not asked:
             return
         self._taken_back[peer] = max([self._taken_back.get(peer, Cursor()), *(r.cursor for r in message.returned)])
@@ -188,8 +214,13 @@ class Exchange:
         return Message(
             sender=agent.site,
             incarnation=agent.incarnation,
-            boot=agent.boot,
+            boot=agent.lineage,
+            opened=agent.opened,
+            mark=self.clones.mark(peer),
+            echo=self.clones.echo(peer),
+            cloned=self.clones.quarantined(peer),
             held=self._held(peer),
+            held_of=state.boot if peer in self._meanwhile else agent.read_of(peer),
             since=since,
             upto=upto,
             records=tuple(batch),
@@ -312,8 +343,10 @@ class Exchange:
                 # A moment, so that a change of many pairs goes in one call.
                 await asyncio.sleep(WHISPER)
                 return
-            # One of a pair keeps the beat; the other speaks up only when it has heard nothing for too long.
-            heard = agent.peer(peer).heard_at if agent.site > peer else float("-inf")
+            # One of a pair keeps the beat; the other speaks up only when it was not called for too long, or wants its
+            # past back, or to be heard again: only who asked is answered that.
+            wants = peer in agent.untold() or peer in agent.accusers
+            heard = agent.peer(peer).called_at if agent.site > peer and not wants else float("-inf")
             left = max(until, heard + agent.settings.heartbeat * SILENT_AFTER) - loop.time()
             if left <= 0:
                 return

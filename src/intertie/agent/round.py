@@ -126,7 +126,8 @@ class Rounds:
         agent = self.agent
         agent.unblock(BLOCKED)
         await self._look_again()
-        await agent.write(self._site_facts)
+        if not agent.cloned_at():
+            await agent.write(self._site_facts)
         wanted, plan = await self._plan()
         self.orphans = plan.orphans
         failures = [f for c in plan.changes if (f := await self._carry_out(c)) is not None]
@@ -139,7 +140,8 @@ class Rounds:
             await self._look_again()
             agent.news.ring()
         sure = [s for s in segments if not self._unsure(s.vpn)]
-        await agent.write(lambda s: realised(s, sure, dict(failures)))
+        if not agent.cloned_at():
+            await agent.write(lambda s: realised(s, sure, dict(failures)))
         if asyncio.get_running_loop().time() - self._audited > AUDIT:
             await self._settle()
         return Report(plan=plan, failures=tuple(failures))

@@ -16,7 +16,7 @@ from fastapi import APIRouter, Header, Request
 from starlette.responses import StreamingResponse
 
 from intertie.agent.access import Caller, Role
-from intertie.agent.agent import Event
+from intertie.agent.state import Event
 from intertie.api.auth import Reader
 from intertie.api.openapi import events_shown, problems
 from intertie.api.services import Services

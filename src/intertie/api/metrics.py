@@ -16,7 +16,7 @@ from intertie.model.records import Kind
 from intertie.planning.status import Phase
 
 _EVERYBODY = Caller(project="", role=Role.ADMIN)
-_STATES = ("pending", "up", "silent", "forgotten")
+_STATES = ("pending", "up", "silent", "quarantined", "forgotten")
 
 
 class AgentCollector(Collector):

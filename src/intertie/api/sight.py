@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from intertie.agent.agent import Agent, Event
+from intertie.agent.agent import Agent
+from intertie.agent.state import Event
 from intertie.model.bodies import AnswerBody, HostBody, NetworkBody, ProposalBody, VpnBody
 from intertie.model.items import Item, Segment
 from intertie.planning.admit import project_here

@@ -37,6 +37,9 @@ class SiteView:
     recovering: bool
     """The store was lost, and peers are giving back what they hold of this site."""
     transports: dict[str, TransportFacts]
+    cloned_at: list[str]
+    """Peers that hear two agents write as this site (a copied machine): they take nothing of either, and it writes
+    nothing, until one of the two is ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +60,7 @@ def site_view(agent: Agent) -> SiteView:
         address=agent.settings.address,
         recovering=agent.recovering,
         transports={t.name: t for t in agent.inventory.transports},
+        cloned_at=agent.cloned_at(),
     )
 
 
@@ -111,7 +115,8 @@ async def forget(use: Uses, who: Admin, name: str) -> None:
 
 @peers.post("/{name}/approve", summary="Approve a peer", responses=problems("not-found", "storage"))
 async def approve(use: Uses, who: Admin, name: str) -> PeerView:
-    """Trust a site that a peer introduced. A second time changes nothing."""
+    """Trust a site that a peer introduced; or take again what a quarantined one says, after one of its two agents was
+    ended. A second time changes nothing."""
     await use.enrolment.approve(name)
     return use.enrolment.peer(name)
 

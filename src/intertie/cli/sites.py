@@ -53,6 +53,8 @@ def peers(items: list[Body]) -> Table:
 
 def _note(peer: Body) -> str:
     by = peer.text("introduced_by")
+    if at := peer.texts("cloned_at"):
+        return f"{', '.join(at)}: two agents write as this site; end one of them"
     return f"introduced by {by}; intertie site approve {peer.text('name')}" if by else peer.text("problem")
 
 

@@ -93,6 +93,9 @@ class Snapshot:
     """The last seq given; the next record gets seq + 1."""
     fresh: bool
     """There was no database: it was made just now."""
+    lineage: str = ""
+    """The id of the store's life, the same for all agents that have it open together. "": the store is for one agent
+    at a time, and each opening begins another one."""
     behind: Cursor | None = None
     """The store had once come this far and has not now: it was lost, or an older copy was put back. The
     incarnation is already above; take own records back from peers before anything is allocated (rule 18)."""

@@ -26,6 +26,7 @@ MAX_BATCH = 256
 """Records in one message: a long absence is caught up in several calls, none of which is large."""
 MAX_VERIFY = 64
 """Vpns of which one message may ask to run the pairs: each costs packets."""
+MAX_MARK = 128
 LONGEST_AGE = 10.0 * 366 * 86400
 
 
@@ -92,8 +93,20 @@ class Message:
     sender: str
     incarnation: int
     boot: str
+    """The lineage of the sender's store (`Snapshot.lineage`): the same for all agents that share it; another one each
+    time that a store for one agent is opened. Two that live at once are clones (rule 18)."""
+    opened: Cursor = START
+    """The last place that the sender had given when that lineage began; START: it does not say."""
+    mark: str = ""
+    """Any text, made anew with what the sender hears. Who echoes it wrote after it was made."""
+    echo: str = ""
+    """The last `mark` that the sender had from the receiver."""
+    cloned: bool = False
+    """The receiver is quarantined at the sender: two agents write as it."""
     held: Cursor = START
-    """How far the sender has read the receiver's records."""
+    """How far the sender has read the receiver's records,"""
+    held_of: str = ""
+    """of which lineage of it."""
     since: Cursor = START
     upto: Cursor = START
     """`records` are all of the sender's that concern the receiver in (since, upto]."""
@@ -121,7 +134,12 @@ class _Envelope:
     """The message without its records, as the codec reads it."""
 
     boot: str = ""
+    opened: _Place = field(default_factory=lambda: _Place())
+    mark: str = ""
+    echo: str = ""
+    cloned: bool = False
     held: _Place = field(default_factory=lambda: _Place())
+    held_of: str = ""
     since: _Place = field(default_factory=lambda: _Place())
     upto: _Place = field(default_factory=lambda: _Place())
     volatile: Volatile = NOTHING
@@ -151,8 +169,13 @@ def encode(message: Message) -> bytes:
             "from": message.sender,
             "incarnation": message.incarnation,
             "boot": message.boot,
+            "opened": message.opened,
+            "mark": message.mark,
+            "echo": message.echo,
+            "cloned": message.cloned,
             "acks": [{"incarnation": held.incarnation, "seq": held.seq}],
             "held": held,
+            "held_of": message.held_of,
             "since": message.since,
             "upto": message.upto,
             "records": [_sealed(r) for r in message.records],
@@ -194,7 +217,12 @@ def decode(raw: bytes, record: Callable[[bytes, bytes], Record]) -> tuple[Messag
         sender=sender,
         incarnation=incarnation,
         boot=envelope.boot,
+        opened=envelope.opened.cursor(),
+        mark=envelope.mark,
+        echo=envelope.echo,
+        cloned=envelope.cloned,
         held=envelope.held.cursor(),
+        held_of=envelope.held_of,
         since=envelope.since.cursor(),
         upto=envelope.upto.cursor(),
         records=records,
@@ -215,7 +243,9 @@ def _sane(envelope: _Envelope) -> None:
     """Malformed if a number is one that nobody could have measured: receivers reckon with them."""
     if len(envelope.verify) > MAX_VERIFY or envelope.wait < 0:
         raise Malformed(f"a wait from 0 up, and at most {MAX_VERIFY} Vpns to verify, are expected")
-    for place in (envelope.held, envelope.since, envelope.upto):
+    if max(map(len, (envelope.boot, envelope.mark, envelope.echo, envelope.held_of))) > MAX_MARK:
+        raise Malformed(f"boot, mark, echo and held_of of at most {MAX_MARK} characters are expected")
+    for place in (envelope.opened, envelope.held, envelope.since, envelope.upto):
         if place.incarnation < 0 or place.seq < 0:
             raise Malformed("a place from 0 up is expected")
     for sight in envelope.volatile.sights:

@@ -31,6 +31,8 @@ FEDERATED = frozenset(
 )
 
 
+SPOKEN = FEDERATED - {Kind.FORGOTTEN}
+"""What a site does not say while another agent says it, too (rule 18); whom it forgets is nobody else's business."""
 STRANGER = "is not among its members"
 """Why an adoption is not taken yet: the adopter may have become a member out of this site's hearing."""
 QUOTA = {

@@ -112,15 +112,21 @@ class Disk:
         self._forced = None
 
     def backup(self) -> Disk:
-        """A copy of what is forced, without marker: for `put_back`, or as the disk of a clone."""
+        """A copy of what is forced, and of the marker: for `put_back`, or as the disk of a clone."""
         copy = Disk()
         copy._forced = None if self._forced is None else self._forced.copy()
+        copy.marker = self.marker
         return copy
 
     def put_back(self, backup: Disk) -> None:
-        """An operator restores an older copy."""
+        """An operator restores an older copy of the database; the marker stays."""
         self.lose_power()
         self._forced = None if backup._forced is None else backup._forced.copy()
+
+    def put_back_whole(self, backup: Disk) -> None:
+        """An operator restores an older copy of everything: the marker as well, so that nothing here tells of it."""
+        self.put_back(backup)
+        self.marker = backup.marker
 
     def records(self) -> Mapping[str, Record]:
         """The records that are forced, by id."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Collection, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address, ip_network
@@ -47,7 +48,7 @@ from intertie.testing.fake_ports import (
 from intertie.testing.fake_transport import FakeTransport, FakeUnderlay
 from intertie.testing.hindered import Day, Hindered, HinderedCloud, WatchedStore
 from intertie.testing.simulated_network import Network, SimulatedCalls
-from intertie.testing.virtual_time import Process, VirtualClock, die
+from intertie.testing.virtual_time import Process, VirtualClock, current, die
 
 OPERATOR = Caller(project="demo", role=Role.ADMIN)
 USUAL = Settings(name="", version="0")
@@ -77,6 +78,16 @@ class Site:
     def segments(self) -> list[Segment]:
         """What its data plane holds."""
         return self.transport.held()
+
+
+@dataclass(slots=True)
+class Place:
+    """What outlives an agent: the machine that it runs on."""
+
+    disk: Disk
+    system: FakeSystem
+    underlay: FakeUnderlay
+    day: Day
 
 
 @dataclass(slots=True)
@@ -122,8 +133,7 @@ class World:
         self.wrote: Callable[[str, Committed], None] = _nobody_looks
         self.made: Callable[[str], None] = _nobody_asks
         """Told of a site that was just made."""
-        self.died: Callable[[str], None] = _nobody_asks
-        """Told of a site whose agent died at a crash point."""
+        self.clones: dict[str, Site] = {}
         self._settings = settings
         self._starts: dict[str, int] = {}
         self._pins: dict[str, dict[str, str]] = {}
@@ -152,15 +162,43 @@ class World:
         return await process.spawn(self._boot(name, process))
 
     async def _boot(self, name: str, process: Process) -> Site:
-        site = self._compose(name, process)
+        place = Place(self.disks[name], self.systems[name], self.underlay, self.days[name])
+        calls = SimulatedCalls(name, self.network, lambda pins: self._trusts(name, pins))
+        site = self._compose(process, place, calls, lambda done: self.wrote(name, done))
         await site.agent.open()
         await self._recover(site.agent)
         await site.rounds.first_look()
         self.network.serve(name, site.exchange.handle, process)
         self.running[name] = site
-        for loop in (site.rounds.run, site.exchange.run, site.health.run):
-            process.spawn(loop())
+        self._run(site)
         return site
+
+    def _run(self, site: Site) -> None:
+        for loop in (site.rounds.run, site.exchange.run, site.health.run):
+            site.process.spawn(loop())
+
+    def _trusts(self, name: str, pins: Mapping[str, str]) -> None:
+        self.network.trusted[name] = frozenset(pins)
+        self._pins[name] = dict(pins)
+
+    async def clone(self, name: str) -> None:
+        """A copy of the site's machine, keys and all, runs beside it, somewhere else: it calls, and is not called."""
+        disk = self.disks[name].backup()
+        held = dict(self.underlay.segments.get(name, {}))
+        there = self.systems[name]
+        system = FakeSystem(deepcopy(there.bridges), dict(there.hosts))
+        place = Place(disk, system, FakeUnderlay(segments={name: held}), Day())
+        process = Process(name)
+        site = self._compose(process, place, SimulatedCalls(name, self.network, lambda pins: None), lambda done: None)
+        self.clones[name] = site
+        await process.spawn(site.agent.open())
+        await process.spawn(site.rounds.first_look())
+        self._run(site)
+
+    def end_clone(self, name: str) -> None:
+        if (site := self.clones.pop(name, None)) is not None:
+            site.process.kill()
+            self.ended.append(site)
 
     async def _recover(self, agent: Agent) -> None:
         """As `main` does: a lost store knows from the file beside the keys whom it trusted."""
@@ -169,36 +207,30 @@ class World:
             bodies = [IntroductionBody(site=s, root=r, address=self.settings[s].address) for s, r in pins.items()]
             await agent.write(lambda s: [pin(s.table, b) for b in bodies])
 
-    def _agent(self, name: str, process: Process, log: QuietLog) -> Agent:
+    def _ports(self, name: str, store: WatchedStore, log: QuietLog) -> Ports:
         self._starts[name] = start = self._starts.get(name, 0) + 1
-
-        async def point(where: str) -> None:
-            await self._reach(name, where)
-
-        store = MemoryStore(site=name, disk=self.disks[name])
-        ports = Ports(
-            store=WatchedStore(store, point, lambda done: self.wrote(name, done)),
+        return Ports(
+            store=store,
             keys=FakeKeys(name, self.secrets, self.later(name)),
             clock=_SiteClock(self.skews, name),
             ids=SeededIds(random.Random(f"{self.seed}/ids/{name}/{start}")),
             chance=random.Random(f"{self.seed}/jitter/{name}/{start}"),
             log=log,
         )
-        return Agent(self.settings[name], ports)
 
-    def _compose(self, name: str, process: Process) -> Site:
-        log = QuietLog()
-        agent = self._agent(name, process, log)
+    def _compose(
+        self, process: Process, place: Place, calls: SimulatedCalls, wrote: Callable[[Committed], None]
+    ) -> Site:
+        name, log = process.name, QuietLog()
 
         async def point(where: str) -> None:
             await self._reach(name, where)
 
-        day = self.days[name]
-        fake = FakeCloud(self.systems[name])
-        cloud = HinderedCloud(fake, day, point)
-        plane = FakeTransport(name, self.underlay)
-        transport = Hindered(plane, day, point)
-        calls = SimulatedCalls(name, self.network, lambda pins: self._pins.update({name: dict(pins)}))
+        store = WatchedStore(MemoryStore(site=name, disk=place.disk), point, wrote)
+        agent = Agent(self.settings[name], self._ports(name, store, log))
+        cloud = HinderedCloud(FakeCloud(place.system), place.day, point)
+        plane = FakeTransport(name, place.underlay)
+        transport = Hindered(plane, place.day, point)
         health = Health(agent, FakeProbes(self, name), FakeLinks(self, name))
         whispers = Whispers(agent, health, FakePing(self, name))
         enrolment = Enrolment(agent, calls, FakeInvitations(agent.ports.ids.new))
@@ -223,17 +255,18 @@ class World:
         )
 
     async def _reach(self, name: str, point: str) -> None:
-        """A process comes to a crash point; it may go no further."""
+        """A process comes to a crash point; it may go no further. Clones come to none."""
         armed = self.armed.get(name)
         if armed is None or armed.point != point or name not in self.running:
+            return
+        process = self.running[name].process
+        if process is not current():
             return
         armed.left -= 1
         if armed.left <= 0:
             del self.armed[name]
-            site = self.running[name]
             self.kill(name)
-            self.died(name)
-            await die(site.process)
+            await die(process)
 
     def kill(self, name: str) -> None:
         """The agent is gone between two instructions; disk (what was synced), cloud and data plane stay."""
@@ -250,6 +283,8 @@ class World:
     async def close(self) -> None:
         for name in list(self.running):
             self.kill(name)
+        for name in list(self.clones):
+            self.end_clone(name)
         for site in self.ended:
             site.process.bury()
 
