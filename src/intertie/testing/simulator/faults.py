@@ -50,6 +50,7 @@ class Faults:
         """Name of a Vpn → its id, as users were told."""
         self._copies: dict[str, Disk] = {}
         self._starting: dict[str, asyncio.Task[None]] = {}
+        self._cloning: dict[str, asyncio.Task[None]] = {}
         self._deeds: dict[Verb, Callable[[Step], bool]] = {
             Verb.CUT: self._cut,
             Verb.HEAL: self._heal,
@@ -62,6 +63,7 @@ class Faults:
             Verb.LOSE_STORE: self._lose_store,
             Verb.BACKUP: self._backup,
             Verb.RESTORE: self._restore,
+            Verb.CLONE: self._clone,
             Verb.CLOUD_FAILS: self._cloud_fails,
             Verb.CLOUD_SLOW: self._cloud_slow,
             Verb.BREAK_SEGMENT: self._break_segment,
@@ -84,6 +86,8 @@ class Faults:
         """The end of all faults: what is cut heals, what stands still goes on, what is down starts."""
         world = self.world
         world.armed.clear()
+        for name in list(world.clones):
+            world.end_clone(name)
         world.heal()
         for site in world.running.values():
             site.process.resume()
@@ -95,6 +99,10 @@ class Faults:
         for name in world.settings:
             self.begin(name)
         await asyncio.gather(*self._starting.values())
+        for site in world.running.values():
+            for name in sorted(site.agent.pins()):
+                # Whoever ended a copy says so, where somebody heard of it.
+                await site.enrolment.approve(name)
 
     # ── Messages ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -206,8 +214,20 @@ class Faults:
         if copy is None:
             return False
         self._down(step.site)
-        self.world.disks[step.site].put_back(copy)
+        disk = self.world.disks[step.site]
+        if step.point == "whole":
+            disk.put_back_whole(copy)
+        else:
+            disk.put_back(copy)
         self.begin(step.site)
+        return True
+
+    def _clone(self, step: Step) -> bool:
+        """It ends by itself; operators who know of it say so at the end of all faults only."""
+        if step.site not in self.world.running or step.site in self.world.clones:
+            return False
+        self._cloning[step.site] = asyncio.create_task(self.world.clone(step.site))
+        self._later(step.seconds, lambda: self.world.end_clone(step.site))
         return True
 
     def _down(self, name: str) -> None:

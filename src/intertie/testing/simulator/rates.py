@@ -90,7 +90,7 @@ FAULTS: Rates = {
     "disk-full": 1.5,
     "lose-store": 0.7,
     "restore": 0.7,
-    "clone": 0.0,  # until it can be played
+    "clone": 0.0,  # only where disks are the point
     "cloud-fails": 2,
     "cloud-done": 1.5,
     "cloud-partial": 1,
@@ -127,7 +127,7 @@ SCENES: Rates = {
     "swizzle": 1,
     "lost-store": 1,
     "old-backup": 0.7,
-    "twin": 0.0,  # until it can be played
+    "twin": 0.0,  # as `clone`
     "failing-cloud": 1.5,
     "foreign-port": 1.5,
     "full-disk": 1,

@@ -75,7 +75,7 @@ class Verb(Enum):
     BACKUP = "backup"
     """The operator copies the database."""
     RESTORE = "restore"
-    """The agent dies, the last copy is put back; it starts."""
+    """The agent dies, the last copy is put back; it starts. `point` "whole": the marker is an old one as well."""
     CLONE = "clone"
     """A copy of the site, keys and all, runs beside it for `seconds`."""
     CLOUD_FAILS = "cloud-fails"

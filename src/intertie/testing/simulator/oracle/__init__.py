@@ -32,6 +32,7 @@ from intertie.testing.simulator.oracle.records import RecordJudge
 from intertie.testing.simulator.oracle.rest import RestJudge
 from intertie.testing.simulator.oracle.scene import Scene, named
 from intertie.testing.simulator.oracle.sight import SightJudge
+from intertie.testing.simulator.oracle.twins import TwinJudge
 from intertie.testing.simulator.oracle.users import Books
 from intertie.testing.simulator.oracle.world import WorldJudge
 from intertie.testing.simulator.story import Step, Verb, Violation
@@ -88,6 +89,7 @@ class Oracle:
         self._users = Books(self._scene)
         self._sight = SightJudge(self._scene)
         self._rest = RestJudge(self._scene, self._records)
+        self._twins = TwinJudge(self._scene)
         self._asked = 0
         self._rested: float | None = None
 
@@ -108,6 +110,7 @@ class Oracle:
             for record in puts.values():
                 self._late(at, site, record)
         self._users.moved(at)
+        self._twins.wrote(at, site, puts)
         self._records.wrote(at, site, puts)
 
     def changed(self, at: float, site: str, before: Item | None, after: Item | None) -> None:
@@ -138,6 +141,7 @@ class Oracle:
         self._scene.struck(at, step)
         self._users.struck(at, step)
         self._sight.struck(at, step)
+        self._twins.struck(at, step)
         self._records.asked.struck(step)
         if step.verb in (Verb.LOSE_STORE, Verb.RESTORE):
             self._world.rolled(step.site)

@@ -55,7 +55,7 @@ class RecordJudge:
 
     def _bytes(self, at: float, site: str, record: Record, known: bytes | None) -> None:
         scene = self.scene
-        if scene.doubtful(record.home):
+        if scene.doubtful(record.home) or record.home in scene.put_back:
             # Whoever lies or is there twice signs what it likes; that others take it is judged by what it does.
             return
         if known is not None and known != record.raw:
@@ -73,6 +73,10 @@ class RecordJudge:
         if record.home != site or known is not None or scene.doubtful(site):
             return
         last = scene.last.get(site, Cursor())
+        if site in scene.unaware:
+            if record.cursor.incarnation == last.incarnation:
+                return  # rule 18: nobody has told it yet; at rest somebody must have
+            scene.unaware.discard(site)
         if record.cursor <= last:
             # Peers have read this far: they would never ask for it.
             words = f"{last.incarnation}.{last.seq}"

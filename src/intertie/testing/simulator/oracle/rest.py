@@ -42,6 +42,7 @@ class RestJudge:
                 scene.broken("life", at, f"{site} does not run, and nothing keeps it from it")
                 return
         self._disks(at, asked)
+        self._put_back(at)
         self._copies(at)
         for site in sorted(scene.disks):
             if not scene.doubtful(site):
@@ -88,6 +89,20 @@ class RestJudge:
                     break
             if len(there) > limit and not scene.liars:
                 scene.broken("I19", at, f"{site} holds {len(there)} records; {limit} can have been made")
+
+    def _put_back(self, at: float) -> None:
+        """Rule 18: who was put back to an old copy has its past again, from whoever had heard it."""
+        scene = self.scene
+        for site in sorted(scene.put_back):
+            for peer in sorted(s for s in scene.disks if s != site and self.friends(s, site)):
+                lost = [r for r in scene.disks[peer].values() if r.home == site and self._lacks(site, r)]
+                if lost and not scene.doubtful(site):
+                    words = f"{site} was put back to an old copy, and {peer} did not tell it: it has {named(lost[0])}"
+                    scene.broken("rule 18", at, words)
+
+    def _lacks(self, site: str, record: Record) -> bool:
+        held = self.scene.disks[site].get(record.id)
+        return held is None or held.order < record.order
 
     def _copies(self, at: float) -> None:
         """I8. Who has forgotten a peer takes nothing of that incarnation again, so those pairs are left out."""

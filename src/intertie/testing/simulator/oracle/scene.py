@@ -86,6 +86,10 @@ class Scene:
     """Id → the best version that survived the loss of a store which held a better one; None: nothing did."""
     liars: set[str] = field(default_factory=set)
     clones: set[str] = field(default_factory=set)
+    unaware: set[str] = field(default_factory=set)
+    """Sites that were put back whole, and cannot know by themselves; until they write above all that they had."""
+    put_back: set[str] = field(default_factory=set)
+    """Sites that ever were."""
     violations: list[Violation] = field(default_factory=list)
     _told: set[tuple[str, str]] = field(default_factory=set)
 
@@ -163,6 +167,9 @@ class Scene:
             self.copied[site] = at
         elif step.verb in (Verb.LOSE_STORE, Verb.RESTORE):
             self._roll(at, site, dict(self.view.records(site)))
+            if step.point == "whole":
+                self.put_back.add(site)
+                self.unaware.add(site)
         elif step.verb is Verb.LIE and step.point != "stolen-certificate":
             self.liars.add(site)
         elif step.verb is Verb.CLONE:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from intertie.agent.agent import RECOVERY
+from intertie.agent.recovery import RECOVERY
 from intertie.model.bodies import AnswerBody, GrantBody, IntroductionBody
 from intertie.model.items import Remote
 from intertie.model.records import Cursor, Draft, Kind, Record
@@ -300,6 +300,40 @@ def restored_alone_nobody_notices(right: Any) -> Any:
         return await right(self, incarnation_at_least)
 
     return wrong
+
+
+def _orphans_not_counted(right: Any) -> Any:
+    def wrong(situation: Any) -> set[int]:
+        return {r.body.vni for r in situation.table.all_of(Kind.VPN)}
+
+    return wrong
+
+
+@planted(
+    "agent.agent.Agent.needs_its_past",
+    expects=("I1", "rule 18"),
+    profiles=("disks", "mixed"),
+    also={"planning.change.taken_vnis": _orphans_not_counted},
+)
+def restored_alone_allocates(right: Any) -> Any:
+    """A site that is behind its own past gives out numbers and ranges before it has its past back."""
+    return always(None)(right)
+
+
+@planted("agent.agent.Agent.behind", expects=("rule 18", "I7", "I8"), profiles=("disks", "brief"))
+def old_directory_not_noticed(right: Any) -> Any:
+    """A site does not compare how far its peers have read it with how far it has come: an old copy goes on."""
+
+    async def wrong(self: Any, *_: Any) -> bool:
+        return False
+
+    return wrong
+
+
+@planted("agent.clones.Lineages.overlap", expects=("rule 18",), profiles=("disks", "brief"))
+def clones_not_quarantined(right: Any) -> Any:
+    """Two live agents of one key are not told apart: what either writes is taken."""
+    return always(False)(right)
 
 
 @planted("agent.agent.Agent.untold", expects=("rule 18", "I1", "I8"), profiles=("disks", "mixed"))

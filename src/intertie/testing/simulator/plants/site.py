@@ -10,7 +10,7 @@ from intertie.model.errors import Unavailable
 from intertie.model.items import ItemKind, Key, Segment
 from intertie.planning.diff import Change, Plan
 from intertie.planning.status import Health, Phase
-from intertie.testing.simulator.plants.plant import planted
+from intertie.testing.simulator.plants.plant import always, planted
 
 # ── Evidence ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -23,6 +23,36 @@ def orphans_removed(right: Any) -> Any:
         kind, id = key
         known = table.get(id.split("/", 1)[0] if kind is ItemKind.SEGMENT else id)
         return known is None or bool(right(table, key))
+
+    return wrong
+
+
+@planted(
+    "planning.compile.retained",
+    expects=("I22", "rule 19", "rule 10"),
+    profiles=("disks", "mixed"),
+    also={"agent.round.Rounds._unsure": always(False)},
+)
+def remotes_not_heard_of_yet_removed(right: Any) -> Any:
+    """While a lost store fills again, members that were not heard of yet are taken out of the segments."""
+
+    def wrong(table: Any, wanted: Any, seen: Any, *rest: Any) -> Any:
+        return frozenset(wanted)
+
+    return wrong
+
+
+@planted(
+    "planning.compile._stands_here",
+    expects=("I22", "rule 19", "rule 10"),
+    profiles=("disks", "unseen"),
+    also={"agent.round.Rounds._unsure": always(False)},
+)
+def not_answered_yet_means_not_wanted(right: Any) -> Any:
+    """A segment of a Vpn that this site has not answered (again) yet is removed."""
+
+    def wrong(table: Any, vpn: Any, network: str) -> bool:
+        return table.own_answer(vpn.id) is not None and bool(right(table, vpn, network))
 
     return wrong
 

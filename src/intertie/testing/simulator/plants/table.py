@@ -25,7 +25,6 @@ LATER = (
     ("space is offered once, and not again until it is acknowledged", "the same"),
     ("a site is frozen after a restore for too short: a grantee has not answered", "the same (rule 18)"),
     ("two agents of one site commit out of order", "several agents at one site; `commit-out-of-order` is one"),
-    ("two live clones are not quarantined", "quarantine (rule 18)"),
     ("a tombstone is compacted before all have let go", "compaction: today tombstones stay"),
     ("a hold expires by the wrong clock", "reservations (rule 21)"),
     ("a late commit is honoured without looking", "reservations (rule 21)"),

@@ -147,11 +147,21 @@ def restore(w: Writer) -> None:
     site = w.site()
     if site is None:
         return
+    put_back(w, site, "")
+
+
+def put_back_whole(w: Writer) -> None:
+    """The same with everything beside the database: the site itself cannot tell."""
+    if (site := w.site()) is not None:
+        put_back(w, site, "whole")
+
+
+def put_back(w: Writer, site: str, point: str) -> None:
     if site in w.known.copies:
-        w.do(Step(at=0, verb=Verb.RESTORE, site=site))
+        w.do(Step(at=0, verb=Verb.RESTORE, site=site, point=point))
     else:
         w.do(Step(at=0, verb=Verb.BACKUP, site=site))
-        w.do(Step(at=0, verb=Verb.RESTORE, site=site), w.trouble() + 2.0)
+        w.do(Step(at=0, verb=Verb.RESTORE, site=site, point=point), w.trouble() + 2.0)
 
 
 def clone(w: Writer) -> None:
@@ -260,6 +270,7 @@ FAULTS: dict[str, Act] = {
     "disk-full": disk_full,
     "lose-store": lose_store,
     "restore": restore,
+    "put-back-whole": put_back_whole,
     "clone": clone,
     "cloud-fails": cloud_fails,
     "cloud-done": cloud_done,

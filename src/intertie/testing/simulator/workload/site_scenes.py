@@ -42,6 +42,15 @@ def lost_store(w: Writer) -> None:
 
 def old_backup(w: Writer) -> None:
     """A database is copied, the site goes on and promises more, and the old copy is put back."""
+    _back_to_old(w, "")
+
+
+def old_directory(w: Writer) -> None:
+    """The same with all that lies beside the database: only peers can tell."""
+    _back_to_old(w, "whole")
+
+
+def _back_to_old(w: Writer, point: str) -> None:
     site = w.site()
     if site is None:
         return
@@ -49,12 +58,10 @@ def old_backup(w: Writer) -> None:
     w.rest(0.5, 5.0)
     focus, w.focus = w.focus, (site,)
     busy(w, 2, 5, 20.0)
-    w.do(Step(at=0, verb=Verb.RESTORE, site=site))
+    w.do(Step(at=0, verb=Verb.RESTORE, site=site, point=point))
     w.go(w.chance.choice((0.05, 0.5, 5.0)))
     busy(w, 1, 3, 10.0)
     w.focus = focus
-    # Here comes, with rule 18 in full: what a site that is behind its own past may do, and must not, until every
-    # known grantee has answered; a marker beside the database that tells a site without peers.
 
 
 def twin(w: Writer) -> None:
@@ -62,9 +69,14 @@ def twin(w: Writer) -> None:
     site = w.site()
     if site is None:
         return
-    w.do(Step(at=0, verb=Verb.CLONE, site=site, seconds=w.trouble()))
+    seconds = round(w.trouble() + w.chance.choice((0.0, 80.0)), 1)
+    w.do(Step(at=0, verb=Verb.CLONE, site=site, seconds=seconds))
     focus, w.focus = w.focus, (site,)
-    busy(w, 2, 4, 15.0)
+    busy(w, 1, 3, 15.0)
+    if seconds > 80.0:
+        # By now everybody has heard both.
+        w.rest(50.0, 65.0)
+        busy(w, 1, 3, 10.0)
     w.focus = focus
 
 
