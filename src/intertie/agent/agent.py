@@ -16,7 +16,7 @@ from typing import Any
 from intertie.agent.ports import Chance, Clock, Ids, Keys, Log, Store
 from intertie.agent.recovery import LINEAGE, RECOVERY, said_again, since
 from intertie.agent.state import Event, News, Peer
-from intertie.model.bodies import AnswerBody, Location
+from intertie.model.bodies import AnswerBody, HostBody, Location
 from intertie.model.errors import Unavailable
 from intertie.model.items import Inventory
 from intertie.model.records import Cursor, Draft, Kind, Order, Record
@@ -85,6 +85,8 @@ class Agent:
         self.cursors: dict[str, Cursor] = {}
         self.acked: dict[str, Cursor] = {}
         self.local: dict[str, dict[str, str]] = {}
+        self.silent: frozenset[str] = frozenset()
+        """Peers that were not heard of late, as the last round found them."""
         self.blocked: dict[str, float] = {}
         """Vpn (id) → when a loop was last seen in its segment here, on the event loop's clock."""
         self.failures: dict[str, str] = {}
@@ -118,7 +120,7 @@ class Agent:
 
     @property
     def situation(self) -> Situation:
-        return Situation(self.table, self.inventory)
+        return Situation(self.table, self.inventory, self.silent)
 
     def now(self) -> datetime:
         return self.ports.clock.now()
@@ -334,6 +336,9 @@ class Agent:
                 ids.add(record.id)
             elif isinstance(record.body, AnswerBody) or record.header.kind is Kind.PROPOSAL:
                 ids.add(record.body.vpn)
+            elif isinstance(record.body, HostBody):
+                # What is free of a range is told to the others.
+                ids |= {vpn.id for vpn, _ in self.table.on(record.body.network)}
             elif record.header.kind in (Kind.INTRODUCTION, Kind.FORGOTTEN, Kind.MAPPING, Kind.SITE):
                 return None
         return ids
@@ -349,6 +354,14 @@ class Agent:
             self.tell("loop", vpn, self.site, "a loop was seen: the segment is blocked here")
             self.poke.set()
             self.news.ring()
+
+    def listen(self, limit: float) -> bool:
+        """Note which peers were not heard for `limit` seconds; whether that changed."""
+        since = asyncio.get_running_loop().time() - limit
+        before = self.silent
+        peers = [(site, self.peer(site)) for site in trust.pins(self.table)]
+        self.silent = frozenset(site for site, p in peers if p.heard_at < since or p.failures > 2)
+        return self.silent != before
 
     def unblock(self, after: timedelta) -> None:
         """Let segments forward again in which no loop was seen for `after`."""

@@ -14,6 +14,7 @@ from datetime import timedelta
 
 from intertie.agent.agent import Agent
 from intertie.agent.health import Health
+from intertie.agent.exchange import SILENT_AFTER
 from intertie.agent.ports import Cloud, Look, Transport
 from intertie.model.bodies import AnswerBody, SiteBody
 from intertie.model.errors import IntertieError, Reason
@@ -128,6 +129,8 @@ class Rounds:
         await self._look_again()
         if not agent.cloned_at():
             await agent.write(self._site_facts)
+        if agent.listen(SILENT_AFTER * agent.settings.heartbeat):
+            await self._settle()
         wanted, plan = await self._plan()
         self.orphans = plan.orphans
         failures = [f for c in plan.changes if (f := await self._carry_out(c)) is not None]

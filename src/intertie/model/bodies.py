@@ -177,6 +177,56 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Gift:
+    """Addresses that a member of an L2 Vpn has let go of, and that `to` may take (rule 16). `by` and `number` name it:
+    whoever repeats it for a member that has left, nobody takes it twice."""
+
+    by: str
+    number: int
+    to: str
+    stay: int
+    """During which membership of `to`: one that was removed and added again is another one."""
+    ranges: tuple[Range, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """The last gift of `by` that a member took."""
+
+    by: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Awaited:
+    """What a site held that was forgotten. It is nobody's until each of `members` has forgotten it too (rule 17)."""
+
+    site: str
+    ranges: tuple[Range, ...]
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ledger:
+    """How what a member of an L2 Vpn holds came to differ from its share in the record: by gifts (rules 15, 16)."""
+
+    got: tuple[Range, ...] = ()
+    """Held beyond the share."""
+    given: tuple[Range, ...] = ()
+    """Not to be taken up again because the share has it: only who has it now can give it back."""
+    gifts: tuple[Gift, ...] = ()
+    """Let go of, and not known to have been taken."""
+    taken: tuple[Taken, ...] = ()
+    awaited: tuple[Awaited, ...] = ()
+    number: int = 0
+    """Of the last gift made."""
+    stay: int = 0
+    """How many times this site had let go of the Vpn and was made a member again."""
+    leaves: bool = False
+    """Said as a member that is to leave: once it has drained, its home may have passed on what it held."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerBody:
     """A member's word on a Vpn that names it (rule 6): promises and facts, never packet status."""
 
@@ -196,6 +246,11 @@ class AnswerBody:
     gateways: tuple[Address, ...] = ()
     routes: tuple[Prefix, ...] = ()
     """L3: the other members' prefixes that this site has taken, first come, first held."""
+    ledger: Ledger = Ledger()
+    free: tuple[int, ...] = ()
+    """L2: addresses left for hosts in each of the Vpn's prefixes, rounded down to a power of two, at most 1024."""
+    asks: str = ""
+    """L2: the member that is asked for addresses."""
     endpoints: tuple[Endpoint, ...] = ()
     mtu: int = 0
     realised: bool = False

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
-from intertie.model.bodies import AnswerBody, Attachment, HostBody, Require, VpnBody, VpnKind, Word
+from intertie.model.bodies import AnswerBody, Attachment, HostBody, Ledger, Require, VpnBody, VpnKind, Word
 from intertie.model.errors import Reason
 from intertie.model.records import Draft, Header, Kind, Order, Record, State
-from intertie.planning import ranges, trust
+from intertie.planning import gifts, ranges, trust
 from intertie.planning.admit import (
     AGREED,
     Situation,
@@ -50,12 +50,14 @@ def advertise(situation: Situation, ids: Collection[str] | None = None, untold: 
         for vpn in sorted(records, key=lambda r: r.order):
             if vpn.header.kind is not Kind.VPN or (untold and unsure(table, vpn, untold)):
                 continue
-            if (draft := next_answer(situation, vpn)) is not None:
-                drafts.append(draft)
+            answer = next_answer(situation, vpn)
+            if answer is not None:
                 # What is promised to one Vpn, the next must not be promised again, though nothing is written yet.
-                before.append((vpn.id, table.suppose(vpn.id, _unsigned(table.site, draft))))
-            if vpn.home == table.site and (draft := next_version(situation, vpn)) is not None:
-                drafts.append(draft)
+                before.append((vpn.id, table.suppose(vpn.id, _unsigned(table.site, answer))))
+            version = next_version(situation, vpn) if vpn.home == table.site else None
+            if version is not None:
+                answer = _heir_s(situation, vpn, answer, version)
+            drafts += [draft for draft in (answer, version) if draft is not None]
     finally:
         for id, answer in reversed(before):
             table.suppose(id, answer)
@@ -65,6 +67,9 @@ def advertise(situation: Situation, ids: Collection[str] | None = None, untold: 
 def unsure(table: Table, vpn: Record, untold: Collection[str]) -> bool:
     """Whether this site may have said something on `vpn` that it has not back yet."""
     if vpn.home == table.site or vpn.home in untold:
+        return True
+    if any(site in untold for site in vpn.header.names) and vpn.body.shares:
+        # It may have given addresses to that one.
         return True
     # The home may have lost its store as well, and with it the yes of which its record still speaks.
     here = attachment_of(vpn.body, table.site)
@@ -100,7 +105,7 @@ def next_answer(situation: Situation, vpn: Record) -> Draft | None:
         return None
     if has_left(table, vpn):
         return None
-    said_now = _word(situation, vpn, said)
+    said_now = _word(situation, vpn, said, _ledger(standing))
     if said is not None and _same(said, said_now, vpn) and standing is not None and standing.header.names == names:
         return None
     return Draft(
@@ -123,6 +128,7 @@ def _last_word(
         names = tuple(sorted({vpn.home, *(standing.header.names if standing is not None else ())} - {site}))
         kept = standing.body.ranges if standing is not None and isinstance(standing.body, AnswerBody) else ()
         body = AnswerBody(vpn=vpn.id, order=vpn.order, digest=vpn.digest, word=Word.DRAINED, ranges=kept)
+        body = replace(body, ledger=_ledger(standing))
     else:
         return None
     base = standing.order if standing is not None else None
@@ -134,7 +140,12 @@ def _answered_since(answer: Record | None, vpn: Record) -> bool:
     return answer is not None and isinstance(answer.body, AnswerBody) and answer.body.order >= vpn.order
 
 
-def _word(situation: Situation, vpn: Record, said: AnswerBody | None) -> AnswerBody:
+def _ledger(standing: Record | None) -> Ledger:
+    return standing.body.ledger if standing is not None and isinstance(standing.body, AnswerBody) else Ledger()
+
+
+def _word(situation: Situation, vpn: Record, said: AnswerBody | None, ledger: Ledger) -> AnswerBody:
+    """What is to be said after `said`; `ledger` is of the last word, which may have ended."""
     body = vpn.body
     assert isinstance(body, VpnBody)
     attachment = attachment_of(body, situation.site)
@@ -145,24 +156,32 @@ def _word(situation: Situation, vpn: Record, said: AnswerBody | None) -> AnswerB
     if said is None or said.word is Word.REFUSED or not said.network or anew:
         if ending:
             # Closing alters no forwarding: nothing is made here on the way out.
-            return AnswerBody(vpn=vpn.id, order=vpn.order, digest=vpn.digest, word=Word.DRAINED)
+            none = AnswerBody(vpn=vpn.id, order=vpn.order, digest=vpn.digest, word=Word.DRAINED)
+            return replace(none, ledger=ledger)
         if said is not None and said.order == vpn.order and body.require is Require.ALL and not attachment.agreed:
             # The home acts on a no at once (rule 9), and takes back what it gave: for this version it stands.
             return said
         said = judge(situation, vpn)
         if said.word is Word.REFUSED:
-            return said
+            return replace(said, ledger=ledger)
+        said = replace(said, ledger=gifts.anew(ledger) if ledger != Ledger() or body.shares else ledger)
     elif body.kind is VpnKind.L3 and not attachment.agreed and not ending:
         # Not settled: what an earlier member answered meanwhile may overlap. Only that ends a yes, since the first of
         # the list never yields; were other Vpns' routes a reason too, two sites could refuse and accept by turns.
         clash = crossed(situation.table, vpn, said.prefixes)
         if clash is not None:
             return refused(vpn, clash)
-    if said.word is Word.DRAINED and not ending:
+    if said.word is Word.DRAINED and said.ledger.leaves and (not ending or said.order.epoch < vpn.order.epoch):
         # It had let go. In versions that never came here, others may have got what it held: the share of now counts.
-        said = replace(said, ranges=(), gateways=())
-    said = refreshed(situation, vpn, said)
+        again = replace(gifts.anew(said.ledger), given=said.ledger.given, leaves=ending)
+        said = replace(said, ranges=(), gateways=(), ledger=again)
+    held, said = said.ranges, refreshed(situation, vpn, said)
+    if ending:
+        said = replace(said, ranges=held, ledger=replace(said.ledger, leaves=attachment.leaving))
+    if body.shares:
+        said = gifts.settled(situation, vpn, said, ending)
     if not ending:
+        said = replace(said, ledger=replace(said.ledger, leaves=False))
         if said.order.epoch < vpn.order.epoch:
             said = replace(said, order=vpn.order, digest=vpn.digest)
         return replace(said, word=Word.ACCEPTED, ports=0)
@@ -281,6 +300,7 @@ def _let_go(answer: Record | None, vpn: Record) -> bool:
 def _on_refusal(situation: Situation, vpn: Record, body: VpnBody, answers: dict[str, AnswerBody]) -> Draft | None:
     if body.require is Require.ANY:
         return None
+    site = situation.site
     for attachment in body.attachments:
         why = _no(situation, vpn, body, attachment, answers.get(attachment.site))
         if why is None:
@@ -289,7 +309,7 @@ def _on_refusal(situation: Situation, vpn: Record, body: VpnBody, answers: dict[
         refusal = Reason(code="refused-by-member", text=text, hint=why.hint[:LONGEST_REASON])
         if any(a.agreed for a in body.attachments):
             # It was added to a Vpn that runs: only the addition is taken back.
-            rest = replace(without(body, attachment.site), refusal=refusal)
+            rest = replace(without(body, attachment.site, site), refusal=refusal)
             return version_of(vpn, rest, table=situation.table)
         return withdrawal(vpn, body, refusal)
     return None
@@ -312,14 +332,32 @@ def _no(
     return None
 
 
-def without(body: VpnBody, site: str) -> VpnBody:
-    """The body without a member; in an L2 Vpn its range goes back to the first member (the giver)."""
+def _heir_s(situation: Situation, vpn: Record, answer: Draft | None, version: Draft) -> Draft | None:
+    """This site's Answer that goes with a version of its own: with what it takes over of the members that leave."""
+    standing = situation.table.answer_record(vpn.id, situation.site)
+    body = answer.body if answer is not None else standing.body if standing is not None and standing.live else None
+    left = [a.site for a in vpn.body.attachments if attachment_of(version.body, a.site) is None]
+    if not left or not vpn.body.shares or not isinstance(body, AnswerBody) or body.word not in AGREED:
+        return answer
+    draft = answer or Draft(
+        kind=Kind.ANSWER,
+        id=answer_id(situation.site, vpn.id),
+        names=standing.header.names if standing is not None else (),
+        body=body,
+        base=standing.order if standing is not None else None,
+        epoch=0,
+    )
+    return replace(draft, body=gifts.inherited(situation, vpn, body, left))
+
+
+def without(body: VpnBody, site: str, heir: str) -> VpnBody:
+    """The body without a member; in an L2 Vpn its range goes to `heir`: who writes this, and is alone to know more."""
     kept = tuple(a for a in body.attachments if a.site != site)
     leaver = share_of(body, site)
     shares = tuple(s for s in body.shares if s.site != site)
     if leaver is not None and shares:
-        heir = next((s for s in shares if s.site == kept[0].site), shares[0])
-        shares = tuple(ranges.absorb(s, leaver, body.prefixes) if s is heir else s for s in shares)
+        chosen = next((s for s in shares if s.site == heir), shares[0])
+        shares = tuple(ranges.absorb(s, leaver, body.prefixes) if s is chosen else s for s in shares)
     return replace(body, attachments=kept, shares=shares)
 
 
@@ -333,7 +371,7 @@ def _without_drained(
     if not leavers:
         return None
     for site in leavers:
-        body = without(body, site)
+        body = without(body, site, situation.site)
     return version_of(vpn, body, table=situation.table)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from intertie.model.bodies import Address, AnswerBody, HostBody, Prefix, Range, Share, VpnBody, VpnKind, Word
+from intertie.model.bodies import Address, AnswerBody, HostBody, Ledger, Prefix, Range, Share, VpnBody, VpnKind, Word
 from intertie.model.errors import Reason
 from intertie.model.items import NetworkFacts
 from intertie.model.records import Kind, Record
@@ -43,8 +43,13 @@ def takes_part(table: Table, vpn: Record) -> bool:
 
 def occupied(table: Table, network: NetworkFacts) -> tuple[Address, ...]:
     """Addresses in use on a network here: seen on it, or promised to a host that is yet to be made."""
-    promised = {a for _, b in table.bodies(Kind.HOST, HostBody) if b.network == network.id for a in b.addresses}
-    return (*network.addresses_in_use, *sorted(promised - {*network.addresses_in_use}, key=_rank))
+    more = promised(table, network.id) - {*network.addresses_in_use}
+    return (*network.addresses_in_use, *sorted(more, key=_rank))
+
+
+def promised(table: Table, network: str) -> set[Address]:
+    """Addresses of hosts of ours on a network, made or yet to be made."""
+    return {a for _, b in table.bodies(Kind.HOST, HostBody) if b.network == network for a in b.addresses}
 
 
 def _rank(address: Address) -> tuple[int, int]:
@@ -71,6 +76,18 @@ def ranges_held(table: Table, vpn: Record, share: Share, had: Iterable[Range] = 
         free = ranges.subtract(given, ranges.spans_of(claimed, prefix))
         found += ranges.ranges_of(ranges.union([*free, *kept]), prefix)
     return tuple(found)
+
+
+def holding(
+    table: Table, vpn: Record, share: Share, had: Iterable[Range], ledger: Ledger
+) -> tuple[Range, ...]:
+    """`ranges_held`, without what was given away since, with what was got."""
+    own = ranges_held(table, vpn, share, had)
+    if ledger == Ledger():
+        return own
+    prefixes = vpn.body.prefixes
+    away = [*ledger.given, *(r for a in ledger.awaited for r in a.ranges)]
+    return ranges.plus(ranges.minus(own, away, prefixes), ledger.got, prefixes)
 
 
 def yielded(table: Table, vpn: Record) -> bool:
@@ -105,10 +122,10 @@ def given_back(table: Table, vpn: Record, share: Share | None) -> tuple[Range, .
     before = word.word is Word.REFUSED if record.live else word.order.epoch < vpn.order.epoch
     meets = any(
         r.first.version == s.first.version and int(r.first) <= int(s.last) and int(s.first) <= int(r.last)
-        for r in word.ranges
+        for r in (*word.ranges, *word.ledger.given)
         for s in share.ranges
     )
-    return word.ranges if before and meets else ()
+    return (*word.ranges, *word.ledger.given) if before and meets else ()
 
 
 def too_late(table: Table, vpn: Record, share: Share) -> Reason | None:

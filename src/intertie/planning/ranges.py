@@ -183,11 +183,7 @@ def give(share: Share, newcomer: str, prefixes: Sequence[Prefix], in_use: Collec
 
 def absorb(share: Share, leaver: Share, prefixes: Sequence[Prefix]) -> Share:
     """The share with the leaver's ranges added."""
-    ranges: list[Range] = []
-    for prefix in prefixes:
-        both = union([*spans_of(share.ranges, prefix), *spans_of(leaver.ranges, prefix)])
-        ranges += ranges_of(both, prefix)
-    return Share(site=share.site, ranges=tuple(ranges), gateways=share.gateways)
+    return Share(site=share.site, ranges=plus(share.ranges, leaver.ranges, prefixes), gateways=share.gateways)
 
 
 def common(some: Sequence[Range], others: Sequence[Range], prefixes: Sequence[Prefix]) -> tuple[Range, ...]:
@@ -199,12 +195,38 @@ def common(some: Sequence[Range], others: Sequence[Range], prefixes: Sequence[Pr
     return tuple(found)
 
 
+def plus(some: Sequence[Range], others: Sequence[Range], prefixes: Sequence[Prefix]) -> tuple[Range, ...]:
+    """What is in either."""
+    return tuple(r for p in prefixes for r in ranges_of(union([*spans_of(some, p), *spans_of(others, p)]), p))
+
+
+def minus(some: Sequence[Range], others: Sequence[Range], prefixes: Sequence[Prefix]) -> tuple[Range, ...]:
+    """What of `some` is not in `others`."""
+    return tuple(r for p in prefixes for r in ranges_of(subtract(spans_of(some, p), spans_of(others, p)), p))
+
+
 def less(share: Share, given: Share, prefixes: Sequence[Prefix]) -> Share:
     """The share without what was given."""
-    left: list[Range] = []
-    for prefix in prefixes:
-        left += ranges_of(subtract(spans_of(share.ranges, prefix), spans_of(given.ranges, prefix)), prefix)
-    return Share(site=share.site, ranges=tuple(left), gateways=share.gateways)
+    return Share(site=share.site, ranges=minus(share.ranges, given.ranges, prefixes), gateways=share.gateways)
+
+
+def vacant(
+    held: Sequence[Range], taken: Collection[Address], prefixes: Sequence[Prefix]
+) -> tuple[tuple[Range, ...], ...]:
+    """For each prefix, what of `held` is in none of `taken`."""
+    return tuple(ranges_of(subtract(spans_of(held, p), _in_prefix(taken, p)), p) for p in prefixes)
+
+
+def count(some: Iterable[Range]) -> int:
+    """How many addresses are in ranges that do not meet."""
+    return sum(int(r.last) - int(r.first) + 1 for r in some)
+
+
+def upper(free: Sequence[Range], wanted: int, prefix: Prefix, pieces: int) -> tuple[Range, ...]:
+    """At most `wanted` addresses, in at most `pieces` stretches: the highest of the longest stretches of `free`."""
+    longest = _largest(spans_of(free, prefix), pieces)
+    _, high = split_off(longest, size(longest) - wanted)
+    return ranges_of(high, prefix)
 
 
 def whole(prefixes: Sequence[Prefix]) -> tuple[Range, ...]:

@@ -158,6 +158,10 @@ class Table:
             if record.live and isinstance(record.body, AnswerBody)
         }
 
+    def answering(self, id: str) -> list[str]:
+        """The sites whose answer to the Vpn is known, withdrawn ones too."""
+        return sorted(self._answers.get(id, {}))
+
     def own_answer(self, id: str) -> AnswerBody | None:
         """This site's live answer."""
         record = self._answers.get(id, {}).get(self.site)
