@@ -13,7 +13,7 @@ from intertie.model.codec import check_name
 from intertie.model.errors import Conflict, NotFound, Refused
 from intertie.model.items import Network, NetworkFacts
 from intertie.model.records import Draft, Kind, State
-from intertie.planning import ranges
+from intertie.planning import gifts, ranges
 from intertie.planning.admit import Situation, attachment_of, gateways_of, held_here, overlapping
 from intertie.planning.change import common_mtu
 from intertie.planning.compile import network_ranges, wanted_networks
@@ -293,7 +293,9 @@ def _new_host(situation: Situation, id: str, name: str, network: NetworkView, wa
     held = network_ranges(table, here)
     taken = {*gateways_of(table, network.id, network.prefixes), *_seen(situation, network.id)}
     taken |= {a for _, b in table.bodies(Kind.HOST, HostBody) if b.network == network.id for a in b.addresses}
-    addresses = tuple(_asked(a, network, held, taken) for a in wanted) or tuple(_free(network, held, taken))
+    addresses = tuple(_asked(a, network, held, taken) for a in wanted) or tuple(
+        _free(situation, network, held, taken)
+    )
     body = HostBody(name=name, project=network.project, network=network.id, addresses=addresses)
     return Draft(kind=Kind.HOST, id=id, body=body)
 
@@ -326,14 +328,18 @@ def _asked(address: Address, network: NetworkView, held: Sequence[Range], taken:
     return address
 
 
-def _free(network: NetworkView, held: Sequence[Range], taken: set[Address]) -> Iterable[Address]:
+def _free(
+    situation: Situation, network: NetworkView, held: Sequence[Range], taken: set[Address]
+) -> Iterable[Address]:
     for prefix in network.prefixes:
         address = ranges.next_address(prefix, held, taken)
         if address is None:
+            others = gifts.others_words(situation, network.id, prefix)
+            asked = any(word.endswith("is asked") for word in others)
             raise Conflict(
-                f"this site has no address left in {prefix}",
+                "; ".join([f"{situation.site} has no address left in {prefix}", *others]),
                 code="quota",
-                hint="delete a host, or ask for a larger prefix",
+                hint="try again in a moment" if asked else "delete a host, or make the Vpn of a larger network",
             )
         yield address
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from intertie.agent.agent import Agent
-from intertie.agent.health import Health
 from intertie.agent.exchange import SILENT_AFTER
+from intertie.agent.health import Health
 from intertie.agent.ports import Cloud, Look, Transport
 from intertie.model.bodies import AnswerBody, SiteBody
 from intertie.model.errors import IntertieError, Reason

@@ -178,8 +178,8 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gift:
-    """Addresses that a member of an L2 Vpn has let go of, and that `to` may take (rule 16). `by` and `number` name it:
-    whoever repeats it for a member that has left, nobody takes it twice."""
+    """Addresses that a member of an L2 Vpn has let go of, and that `to` may take (rule 16). `by` and `number` name
+    it: whoever repeats it for a member that has left, nobody takes it twice."""
 
     by: str
     number: int
@@ -248,7 +248,7 @@ class AnswerBody:
     """L3: the other members' prefixes that this site has taken, first come, first held."""
     ledger: Ledger = Ledger()
     free: tuple[int, ...] = ()
-    """L2: addresses left for hosts in each of the Vpn's prefixes, rounded down to a power of two, at most 1024."""
+    """L2: addresses left for hosts in each of its prefixes, rounded down to a power of two, at most 1024."""
     asks: str = ""
     """L2: the member that is asked for addresses."""
     endpoints: tuple[Endpoint, ...] = ()

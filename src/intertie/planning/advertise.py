@@ -351,7 +351,7 @@ def _heir_s(situation: Situation, vpn: Record, answer: Draft | None, version: Dr
 
 
 def without(body: VpnBody, site: str, heir: str) -> VpnBody:
-    """The body without a member; in an L2 Vpn its range goes to `heir`: who writes this, and is alone to know more."""
+    """The body without a member; in an L2 Vpn its range goes to `heir`: who writes this, and alone knows more."""
     kept = tuple(a for a in body.attachments if a.site != site)
     leaver = share_of(body, site)
     shares = tuple(s for s in body.shares if s.site != site)

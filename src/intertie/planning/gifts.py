@@ -1,11 +1,12 @@
 """Addresses of an L2 Vpn that move from holder to holder, without the home (federation rules 15 and 16).
 
-A member that runs low asks one of the others, in its Answer. That one lets go of some that it has free and offers them,
-in one record, its own Answer: what is offered is given up already. The other takes them into its Answer, where it notes
-the gift's number too, so that it never takes one twice. The giver repeats the offer until it sees that number.
+A member that runs low asks one of the others, in its Answer. That one lets go of some that it has free and offers
+them, in one record, its own Answer: what is offered is given up already. The other takes them into its Answer, where
+it notes the gift's number too, so that it never takes one twice. The giver repeats the offer until it sees that
+number.
 
-Each step is one record of one site. Lost, late or repeated messages, and a crash between two steps, leave the addresses
-with one holder or on their way to one; who cannot know whose they are leaves them alone.
+Each step is one record of one site. Lost, late or repeated messages, and a crash between two steps, leave the
+addresses with one holder or on their way to one; who cannot know whose they are leaves them alone.
 """
 
 from __future__ import annotations
@@ -13,8 +14,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from intertie.model.bodies import AnswerBody, Awaited, Gift, Ledger, Prefix, Range, Share, Taken, VpnBody, Word
-from intertie.model.records import Record, State
+from intertie.model.bodies import (
+    AnswerBody,
+    Attachment,
+    Awaited,
+    Gift,
+    Ledger,
+    Prefix,
+    Range,
+    Share,
+    Taken,
+    VpnBody,
+    VpnKind,
+    Word,
+)
+from intertie.model.records import Record
 from intertie.planning import ranges, trust
 from intertie.planning.admit import Situation, attachment_of, share_of
 from intertie.planning.held import claims, occupied, promised
@@ -37,9 +51,7 @@ def anew(ledger: Ledger) -> Ledger:
     return Ledger(taken=ledger.taken, number=ledger.number, stay=ledger.stay + 1)
 
 
-def inherited(
-    situation: Situation, vpn: Record, mine: AnswerBody, left: Iterable[str]
-) -> AnswerBody:
+def inherited(situation: Situation, vpn: Record, mine: AnswerBody, left: Iterable[str]) -> AnswerBody:
     """The home's Answer as it drops the members `left` from the record, whose shares become its own.
 
     It takes over what their last words say that they hold, and their gifts that are still on their way. What they had
@@ -305,6 +317,26 @@ def whom_to_ask(situation: Situation, vpn: Record, left: tuple[int, ...]) -> str
     return site if most - low >= 2 else ""
 
 
-def moves(vpn: Record) -> bool:
-    """Whether addresses of this Vpn move: it is an L2 Vpn that stands."""
-    return isinstance(vpn.body, VpnBody) and bool(vpn.body.shares) and vpn.header.state is State.LIVE
+def others_words(situation: Situation, network: str, prefix: Prefix) -> list[str]:
+    """In words, why none of the other members of the L2 Vpn that stretches a network here has given this site more of
+    `prefix` yet; nothing if the network is in none."""
+    table = situation.table
+    for vpn, body in table.on(network):
+        if body.kind is VpnKind.L2 and prefix in body.prefixes:
+            words = dict(partners(table, vpn))
+            others = [a for a in body.attachments if a.site != situation.site]
+            return [f"{a.site} {_why_not(situation, body, words.get(a.site), a, prefix)}" for a in others]
+    return []
+
+
+def _why_not(situation: Situation, body: VpnBody, said: AnswerBody | None, a: Attachment, prefix: Prefix) -> str:
+    if said is None:
+        return "has not accepted the Vpn"
+    if a.leaving or said.word is not Word.ACCEPTED or len(said.free) != len(body.prefixes):
+        return "gives none"
+    if a.site in situation.silent:
+        return "was not heard of lately"
+    left = said.free[body.prefixes.index(prefix)]
+    if left > 1:
+        return f"has {left} or more free and is asked"
+    return "keeps its last one" if left else "has none free"

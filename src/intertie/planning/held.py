@@ -78,9 +78,7 @@ def ranges_held(table: Table, vpn: Record, share: Share, had: Iterable[Range] = 
     return tuple(found)
 
 
-def holding(
-    table: Table, vpn: Record, share: Share, had: Iterable[Range], ledger: Ledger
-) -> tuple[Range, ...]:
+def holding(table: Table, vpn: Record, share: Share, had: Iterable[Range], ledger: Ledger) -> tuple[Range, ...]:
     """`ranges_held`, without what was given away since, with what was got."""
     own = ranges_held(table, vpn, share, had)
     if ledger == Ledger():

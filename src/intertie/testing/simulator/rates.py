@@ -137,6 +137,10 @@ SCENES: Rates = {
     "blackout": 0.5,
     "dead-member": 1.5,
     **{name: rate / 6 for name, rate in UNSEEN.items()},
+    # Profile `run-dry`.
+    "run-dry": 0.0,
+    "got-and-left": 0.0,
+    "given-and-adopted": 0.0,
 }
 """Several steps that belong together, so that rare conjunctions come about."""
 

@@ -320,7 +320,7 @@ class RecordJudge:
         if settled or here.home != site or not isinstance(here.body, VpnBody):
             return held
         share = next((s for s in here.body.shares if s.site == site), None)
-        given = ranges.spans_of(share.ranges, prefix) if share is not None else ()
+        given = ranges.spans_of((*(share.ranges if share is not None else ()), *word.ledger.got), prefix)
         return ranges.subtract(held, ranges.subtract(held, given))
 
     def _grant(self, at: float, record: Record) -> None:

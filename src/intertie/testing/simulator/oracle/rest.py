@@ -17,6 +17,7 @@ from intertie.model.records import PUBLIC, Kind, Record, State
 from intertie.planning.identity import answer_id
 from intertie.planning.status import VpnView
 from intertie.testing.fake_transport import FakeUnderlay
+from intertie.testing.simulator.oracle.plenty import PlentyJudge
 from intertie.testing.simulator.oracle.records import RecordJudge, mapped
 from intertie.testing.simulator.oracle.scene import AGREED, Scene, clash, member, named
 
@@ -273,6 +274,7 @@ class RestJudge:
         apart = any(not self.friends(a, b) for a, b in permutations([*sites, record.home], 2) if a != b)
         if apart or any(self._stuck(s) for s in (*sites, record.home)):
             return
+        PlentyJudge(scene).rested(at, record, body)
         for site in sites:
             if site not in views:
                 scene.broken("I3", at, f"{site} does not show Vpn {body.name} ({record.id}), which stands")

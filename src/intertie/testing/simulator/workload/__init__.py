@@ -42,15 +42,15 @@ RULES: dict[int, tuple[str, ...]] = {
     12: ("delete-in-use", "leave-in-use", "forced", "take-back", "foreign-port", "remake", "leaver-dies"),
     13: ("change-elsewhere", "delete-elsewhere", "change-cut-off", "two-changes", "time-leap"),
     14: ("adoption", "two-adopt", "adopt-living", "unseen-grant", "adopted-while-closing"),
-    15: ("enrol", "join-and-forget", "number-again"),
-    16: ("hot-spot", "too-small", "used-address", "churn", "swap-member"),
+    15: ("enrol", "join-and-forget", "number-again", "run-dry", "given-and-adopted"),
+    16: ("run-dry", "got-and-left", "hot-spot", "too-small", "used-address", "churn", "swap-member"),
     17: ("forget", "join-and-forget"),
     18: ("lost-store", "old-backup", "twin", "deaf-after-a-loss", "dies-while-it-recovers"),
     19: ("lost-store", "lose-store"),
     20: ("isolate", "split", "mass-restart"),
 }
 """Rule of the federation → what exercises it, by name. A rule that is made later gets its functions in these tables,
-and its line here: ranges on demand (15, 16), restore in full (18), reservations (21)."""
+and its line here: restore in full (18), reservations (21)."""
 
 
 def story(seed: int, profile: Profile) -> Story:

@@ -240,6 +240,5 @@ RACES: dict[str, Act] = {
     "remake": remake,
     "two-adopt": two_adopt,
     "swap-member": swap_member,
-    # Here come: two holders ask for the same grant at once, a grant and the removal of its holder (ranges on demand);
-    # two agents of one site that act at once; two holds of one capacity (reservations).
+    # Here come: two agents of one site that act at once; two holds of one capacity (reservations).
 }

@@ -23,6 +23,7 @@ from intertie.testing.simulator.workload.deeds import (
     stretch,
     stretch_net,
 )
+from intertie.testing.simulator.workload.dry import given_and_adopted, got_and_left, run_dry
 from intertie.testing.simulator.workload.faults import arm, cut_off, start_later
 from intertie.testing.simulator.workload.known import Tie
 from intertie.testing.simulator.workload.races import RACES
@@ -290,7 +291,9 @@ SCENES: dict[str, Scene] = {
     "hears-and-dies": Scene(hears_and_dies, ("crash-point",)),
     "members-overlap": Scene(members_overlap),
     "grabbed-prefix": Scene(grabbed_prefix, ("lie",)),
-    # Here come: a donor that dies between giving up a range and offering it, under load that wanders (ranges on
-    # demand); two agents of a site of which one is cut off from the database (several agents); holds that expire
+    "run-dry": Scene(run_dry),
+    "got-and-left": Scene(got_and_left),
+    "given-and-adopted": Scene(given_and_adopted, ("cut",)),
+    # Here come: two agents of a site of which one is cut off from the database (several agents); holds that expire
     # while their calendar cannot be reached (reservations).
 }
