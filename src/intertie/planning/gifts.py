@@ -36,6 +36,7 @@ from intertie.planning.table import Table
 
 LOW = 4
 """Who has fewer free addresses asks for more: some, so that they arrive before the last one is used."""
+EXACT = 2 * LOW
 PLENTY = 1024
 """Beyond this, what a member has free is not told more exactly."""
 PIECES = 4
@@ -125,8 +126,9 @@ def vacant(situation: Situation, mine: AnswerBody, prefixes: tuple[Prefix, ...])
 
 
 def _level(free: int) -> int:
-    """Rounded down to a power of two: an Answer is not said anew for every host."""
-    return min(1 << (free.bit_length() - 1), PLENTY) if free else 0
+    """Rounded down to a power of two, so that an Answer is not said anew for every host; but exact where somebody may
+    be low: two that each took the other for richer would give the same addresses to and fro."""
+    return free if free < EXACT else min(1 << (free.bit_length() - 1), PLENTY)
 
 
 def _acknowledged(table: Table, vpn: Record, mine: AnswerBody, ending: bool) -> AnswerBody:
