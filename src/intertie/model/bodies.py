@@ -248,7 +248,7 @@ class AnswerBody:
     """L3: the other members' prefixes that this site has taken, first come, first held."""
     ledger: Ledger = Ledger()
     free: tuple[int, ...] = ()
-    """L2: addresses left for hosts in each of its prefixes, from 8 on rounded down to a power of two, at most 1024."""
+    """L2: addresses that are left in each of its prefixes; from 8 on rounded down to a power of two, at most 1024."""
     asks: str = ""
     """L2: the member that is asked for addresses."""
     endpoints: tuple[Endpoint, ...] = ()

@@ -387,14 +387,9 @@ def refreshed(situation: Situation, vpn: Record, answer: AnswerBody) -> AnswerBo
     gateways = share.gateways if share else gateways_of(table, answer.network, answer.prefixes)
     mac = segment_mac(situation.site, vpn.id)
     underlay = situation.inventory.underlay[:1]
-    ledger = answer.ledger
-    if share is not None and vpn.home == table.site:
-        # What its record gives it, a home gives on in its record; the rest it can only pass on as a gift.
-        ledger = replace(ledger, got=ranges.minus(ledger.got, share.ranges, body.prefixes))
     return replace(
         answer,
         ranges=holding(table, vpn, share, answer.ranges, answer.ledger) if share else answer.ranges,
-        ledger=ledger,
         gateways=(answer.gateways or gateways) if share else gateways,
         routes=routes_taken(table, vpn, answer) if body.kind is VpnKind.L3 else (),
         endpoints=tuple(Endpoint(address=a, mac=mac) for a in underlay) or answer.endpoints,

@@ -245,10 +245,12 @@ def _unheard(situation: Situation, vpn: Record, answers: dict[str, AnswerBody]) 
 
 
 def _drained(answer: AnswerBody | None, vpn: Record) -> bool:
-    """Whether a member has let go: drained, on this version or a later look at it; a refusal held nothing."""
+    """Whether a member has let go: drained, on this version or a later look at it; a refusal held nothing. What it
+    says to somebody who adopted the Vpn is not for the home of before: the adopter may take its closing back."""
     if answer is None:
         return False
-    return answer.word is Word.REFUSED or (answer.word is Word.DRAINED and answer.order >= vpn.order)
+    to = (answer.order.epoch, answer.order.adopter) == (vpn.order.epoch, vpn.order.adopter)
+    return answer.word is Word.REFUSED or (answer.word is Word.DRAINED and to and answer.order >= vpn.order)
 
 
 def withdrawal(vpn: Record, body: VpnBody, refusal: Reason | None = None) -> Draft:

@@ -66,15 +66,21 @@ def inherited(situation: Situation, vpn: Record, mine: AnswerBody, left: Iterabl
         if share is not None:
             stay = [a.site for a in body.attachments if a.site not in left]
             ledger = _inherited(situation.table, vpn, mine.ledger, share, stay)
-            gained = ranges.minus(ledger.got, mine.ledger.got, body.prefixes)
-            mine = replace(mine, ledger=ledger, ranges=ranges.plus(mine.ranges, gained, body.prefixes))
-    return mine
+            mine = replace(mine, ledger=ledger, ranges=ranges.plus(mine.ranges, ledger.got, body.prefixes))
+    return _told_apart(mine, [s for s in body.shares if s.site in (situation.site, *left)], body.prefixes)
+
+
+def _told_apart(mine: AnswerBody, shares: Iterable[Share], prefixes: tuple[Prefix, ...]) -> AnswerBody:
+    """A home gives on in its record what its record gives it: that is not noted as got, so that it is not held longer
+    than the record says. The rest it can only pass on as a gift."""
+    own = [r for share in shares for r in share.ranges]
+    return replace(mine, ledger=replace(mine.ledger, got=ranges.minus(mine.ledger.got, own, prefixes)))
 
 
 def _inherited(table: Table, vpn: Record, ledger: Ledger, share: Share, stay: list[str]) -> Ledger:
     prefixes = vpn.body.prefixes
     said = table.answers(vpn.id).get(share.site)
-    if said is None or said.word is not Word.DRAINED or said.order < vpn.order:
+    if said is None or said.word is not Word.DRAINED or not _to_this_home(said, vpn):
         if said is not None and said.word is Word.REFUSED:
             # It may have let go before, of which only an earlier home knows more.
             gone = share.ranges if said.ranges else ()
@@ -94,6 +100,11 @@ def _inherited(table: Table, vpn: Record, ledger: Ledger, share: Share, stay: li
     )
 
 
+def _to_this_home(said: AnswerBody, vpn: Record) -> bool:
+    by = (said.order.epoch, said.order.adopter)
+    return said.order >= vpn.order and by == (vpn.order.epoch, vpn.order.adopter)
+
+
 # ── Each member's moves ────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -110,6 +121,8 @@ def settled(situation: Situation, vpn: Record, mine: AnswerBody, ending: bool) -
     mine = _freed(situation.table, vpn, mine)
     mine = _accepted(situation.table, vpn, mine)
     mine = _offered(situation, vpn, mine)
+    if vpn.home == situation.site:
+        mine = _told_apart(mine, [s for s in body.shares if s.site == situation.site], body.prefixes)
     left = tuple(_level(ranges.count(free)) for free in vacant(situation, mine, body.prefixes))
     return replace(mine, free=left, asks=whom_to_ask(situation, vpn, left))
 

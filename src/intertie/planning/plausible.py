@@ -18,6 +18,7 @@ from intertie.model.bodies import (
     ForgottenBody,
     GrantBody,
     IntroductionBody,
+    Ledger,
     Prefix,
     ProposalBody,
     Range,
@@ -236,12 +237,30 @@ def _answer(body: AnswerBody) -> Iterator[str]:
         yield from _named(body.project, "project")
     yield from _prefixes(body.prefixes, "the answer")
     yield from _ranges(body.ranges, "the answer")
+    yield from _ledger(body.ledger)
+    yield from _between(len(body.free), 0, MAX_PREFIXES, "number of counts")
+    for count in body.free:
+        yield from _between(count, 0, 2**31, "free addresses")
+    if body.asks:
+        yield from _named(body.asks, "site")
     yield from _between(body.ports, 0, 2**31, "ports")
     yield from _between(body.mtu, 0, 2**16, "MTU")
     yield from _between(len(body.gateways), 0, 2 * MAX_PREFIXES, "number of gateways")
     yield from _between(len(body.endpoints), 0, MAX_ENDPOINTS, "number of endpoints")
     for endpoint in body.endpoints:
         yield from _endpoint(endpoint)
+
+
+def _ledger(ledger: Ledger) -> Iterator[str]:
+    for given in (ledger.got, ledger.given, *(g.ranges for g in ledger.gifts), *(a.ranges for a in ledger.awaited)):
+        yield from _ranges(given, "the ledger")
+    for named in (*ledger.gifts, *ledger.taken):
+        yield from _named(named.by, "site")
+        yield from _between(named.number, 0, 2**62, "number of a gift")
+    for site in (*(g.to for g in ledger.gifts), *(s for a in ledger.awaited for s in (a.site, *a.members))):
+        yield from _named(site, "site")
+    for count in (ledger.number, ledger.stay, *(g.stay for g in ledger.gifts)):
+        yield from _between(count, 0, 2**62, "count")
 
 
 def _endpoint(endpoint: Endpoint) -> Iterator[str]:

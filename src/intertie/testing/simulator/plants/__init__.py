@@ -19,7 +19,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from time import monotonic
 
-from intertie.testing.simulator.plants import peers, records, site, space, vpns
+from intertie.testing.simulator.plants import gifts, peers, records, site, space, vpns
 from intertie.testing.simulator.plants.plant import Plant
 from intertie.testing.simulator.plants.table import Caught, as_markdown, read
 from intertie.testing.simulator.play import play
@@ -27,7 +27,7 @@ from intertie.testing.simulator.profiles import PROFILES
 from intertie.testing.simulator.story import Outcome, Violation
 from intertie.testing.simulator.workload import story
 
-AREAS = (records, peers, vpns, space, site)
+AREAS = (records, peers, vpns, space, gifts, site)
 PLANTS: dict[str, Plant] = {p.name: p for area in AREAS for p in vars(area).values() if isinstance(p, Plant)}
 MOST_SEEDS = 400
 """Plays after which a plant counts as a survivor."""

@@ -21,9 +21,6 @@ plays the seed of every row again, with and without the bug.
 """
 COLUMNS = ("bug", "mistake", "where", "noticed by", "plays", "profile", "seed")
 LATER = (
-    ("space is offered before its giving up is durable", "ranges on demand: grants between holders (rule 15)"),
-    ("space is offered once, and not again until it is acknowledged", "the same"),
-    ("a site is frozen after a restore for too short: a grantee has not answered", "the same (rule 18)"),
     ("two agents of one site commit out of order", "several agents at one site; `commit-out-of-order` is one"),
     ("a tombstone is compacted before all have let go", "compaction: today tombstones stay"),
     ("a hold expires by the wrong clock", "reservations (rule 21)"),

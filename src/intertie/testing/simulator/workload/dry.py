@@ -51,8 +51,8 @@ def _hosts(w: Writer, tie: Tie, site: str, count: int, pause: float) -> None:
 
 
 def run_dry(w: Writer) -> None:
-    """Hosts come at one member, more than its share holds, one after the other; meanwhile somebody dies or is cut off;
-    some hosts go, and the load moves on."""
+    """Hosts come at one member, more than its share holds, one after the other; meanwhile somebody dies or is cut
+    off; some hosts go, and the load moves on."""
     tie = _small(w)
     if tie is None:
         return
