@@ -65,7 +65,7 @@ def inherited(situation: Situation, vpn: Record, mine: AnswerBody, left: Iterabl
         share = share_of(body, site)
         if share is not None:
             stay = [a.site for a in body.attachments if a.site not in left]
-            ledger = _inherited(situation.table, vpn, mine.ledger, share, stay)
+            ledger = _inherited(situation.table, vpn, mine, share, stay)
             mine = replace(mine, ledger=ledger, ranges=ranges.plus(mine.ranges, ledger.got, body.prefixes))
     return _told_apart(mine, [s for s in body.shares if s.site in (situation.site, *left)], body.prefixes)
 
@@ -77,21 +77,23 @@ def _told_apart(mine: AnswerBody, shares: Iterable[Share], prefixes: tuple[Prefi
     return replace(mine, ledger=replace(mine.ledger, got=ranges.minus(mine.ledger.got, own, prefixes)))
 
 
-def _inherited(table: Table, vpn: Record, ledger: Ledger, share: Share, stay: list[str]) -> Ledger:
-    prefixes = vpn.body.prefixes
+def _inherited(table: Table, vpn: Record, mine: AnswerBody, share: Share, stay: list[str]) -> Ledger:
+    prefixes, ledger = vpn.body.prefixes, mine.ledger
+    # Of the share, this site may have got some itself.
+    theirs = ranges.minus(share.ranges, mine.ranges, prefixes)
     said = table.answers(vpn.id).get(share.site)
     if said is None or said.word is not Word.DRAINED or not _to_this_home(said, vpn):
         if said is not None and said.word is Word.REFUSED:
             # It may have let go before, of which only an earlier home knows more.
-            gone = share.ranges if said.ranges else ()
+            gone = theirs if said.ranges else ()
             return replace(ledger, given=ranges.plus(ledger.given, gone, prefixes))
-        held = said.ranges if said is not None else ()
+        held = ranges.minus(said.ranges if said is not None else (), mine.ranges, prefixes)
         heirs = tuple(sorted(s for s in stay if s != table.site and s in trust.pins(table)))
-        all_of_it = ranges.plus(share.ranges, held, prefixes)
+        all_of_it = ranges.plus(theirs, held, prefixes)
         return replace(ledger, awaited=(*ledger.awaited, Awaited(site=share.site, ranges=all_of_it, members=heirs)))
     if not said.network:
         return ledger  # it never held anything
-    moved = ranges.minus(share.ranges, said.ranges, prefixes)
+    moved = ranges.minus(theirs, said.ranges, prefixes)
     return replace(
         ledger,
         got=ranges.plus(ledger.got, said.ranges, prefixes),

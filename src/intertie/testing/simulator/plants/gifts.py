@@ -112,8 +112,8 @@ def gift_to_somebody_else_taken(right: Any) -> Any:
 def leaving_brings_back_what_was_given(right: Any) -> Any:
     """The home takes the whole share of a member that leaves, what that had given to others as well."""
 
-    def wrong(table: Any, vpn: Record, ledger: Ledger, share: Share, stay: list[str]) -> Ledger:
-        found: Ledger = right(table, vpn, ledger, share, stay)
+    def wrong(table: Any, vpn: Record, mine: AnswerBody, share: Share, stay: list[str]) -> Ledger:
+        found: Ledger = right(table, vpn, mine, share, stay)
         prefixes = vpn.body.prefixes
         return replace(
             found,
