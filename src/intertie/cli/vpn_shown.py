@@ -10,6 +10,8 @@ from intertie.cli.table import Table, columns
 LIST = columns("NAME", "KIND", "TRANSPORT", "PHASE", "HOME", "MEMBERS", "REASON…")
 MEMBERS = columns("SITE", "NETWORK", "ANSWER", "HEALTH", ">RTT", ">LOSS", ">PORTS", "PROBED")
 PAIRS = columns("BETWEEN", "AND", "HEALTH", ">RTT", ">LOSS", "PROBED")
+ROUGH = 8
+"""From so many on, free addresses are told rounded down."""
 VERIFIED = columns("FROM", "TO", ">RTT", ">MTU", "OK", "BROKEN AT", "HINT…")
 
 
@@ -42,7 +44,7 @@ def show_vpn(screen: Screen, vpn: Body) -> None:
         why, hint = reason(each)
         # Not a column: two ranges of IPv6 would not fit beside the rest.
         if held := ranges(each.parts("ranges")):
-            screen.line(f"  {each.text('site')} holds {held}")
+            screen.line(f"  {each.text('site')} holds {held}{_left(each)}")
         if why:
             screen.line(f"  {each.text('site')}: {why}")
         if hint:
@@ -50,6 +52,13 @@ def show_vpn(screen: Screen, vpn: Body) -> None:
     if pairs := vpn.parts("pairs"):
         screen.line()
         screen.table(Table(PAIRS, [_pair(each) for each in pairs]))
+
+
+def _left(member: Body) -> str:
+    """How many addresses it has left for hosts, if it says so, and whom it asks for more."""
+    left = ", ".join(f"{n} free" if int(n) < ROUGH else f"{n} or more free" for n in member.texts("free"))
+    asks = f", asks {member.text('asks')} for more" if member.text("asks") else ""
+    return f" ({left}{asks})" if left else ""
 
 
 def _facts(vpn: Body) -> list[tuple[str, str]]:

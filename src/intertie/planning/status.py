@@ -61,6 +61,10 @@ class MemberView:
     reason: str
     hint: str
     ranges: tuple[Range, ...]
+    free: tuple[int, ...]
+    """L2: addresses left for hosts, in each of the Vpn's prefixes; from 8 on rounded down to a power of two."""
+    asks: str
+    """L2: the member that it asks for more, "" if none."""
     ports_in_use: int
     health: Health
     rtt_ms: float | None
@@ -199,6 +203,8 @@ def _member(a: Attachment, answer: AnswerBody | None, pairs: tuple[PairView, ...
         reason=why.text if why is not None else "",
         hint=why.hint if why is not None else "",
         ranges=answer.ranges if answer is not None else (),
+        free=answer.free if answer is not None else (),
+        asks=answer.asks if answer is not None else "",
         ports_in_use=answer.ports if answer is not None else 0,
         health=_worst(mine),
         rtt_ms=max(rtts, default=None),

@@ -23,7 +23,7 @@ def who_runs_low_does_not_ask(right: Any) -> Any:
     return always("")(right)
 
 
-@planted("planning.gifts._gift", expects=("I2", "I1"), profiles=("run-dry", "hot-spot"), also=ANYTHING)
+@planted("planning.gifts._gift", expects=("I2", "I1", "rule 15"), profiles=("run-dry", "hot-spot"), also=ANYTHING)
 def addresses_offered_before_they_are_given_up(right: Any) -> Any:
     """A giver holds on to what it offers, until it hears that it was taken."""
 
@@ -34,7 +34,7 @@ def addresses_offered_before_they_are_given_up(right: Any) -> Any:
     return wrong
 
 
-@planted("planning.held.holding", expects=("I2", "I1"), profiles=("run-dry", "hot-spot"))
+@planted("planning.held.holding", expects=("I2", "I1", "rule 15"), profiles=("run-dry", "hot-spot"))
 def what_was_given_is_forgotten(right: Any) -> Any:
     """A giver takes up its whole share again at the next look, since the record says that it has it."""
 
@@ -45,7 +45,7 @@ def what_was_given_is_forgotten(right: Any) -> Any:
     return wrong
 
 
-@planted("planning.gifts._accepted", expects=("I2", "I1"), profiles=("run-dry", "hot-spot"), also=ANYTHING)
+@planted("planning.gifts._accepted", expects=("I2", "I1", "rule 15"), profiles=("run-dry", "hot-spot"), also=ANYTHING)
 def gift_taken_twice(right: Any) -> Any:
     """Who was given addresses does not note which gift that was, and takes it again as long as it is offered."""
 
@@ -58,7 +58,7 @@ def gift_taken_twice(right: Any) -> Any:
     return wrong
 
 
-@planted("planning.gifts._acknowledged", expects=("I2", "I1"), profiles=("run-dry", "unseen"))
+@planted("planning.gifts._acknowledged", expects=("I2", "I1", "rule 15"), profiles=("run-dry", "unseen"))
 def gift_taken_back_when_nobody_answers(right: Any) -> Any:
     """A giver that has not heard for ten seconds that its gift was taken takes it back."""
     since: dict[tuple[str, int], float] = {}
@@ -84,7 +84,7 @@ def gift_taken_back_when_nobody_answers(right: Any) -> Any:
     return wrong
 
 
-@planted("planning.held.holding", expects=("I2", "I1"), profiles=("run-dry", "unseen"))
+@planted("planning.held.holding", expects=("I2", "I1", "rule 15"), profiles=("run-dry", "unseen"))
 def adopter_holds_what_the_record_says(right: Any) -> Any:
     """Who adopts a Vpn holds its share as the record has it, though it had given some of it away."""
 
@@ -97,7 +97,7 @@ def adopter_holds_what_the_record_says(right: Any) -> Any:
     return wrong
 
 
-@planted("planning.gifts._for_me", expects=("I2", "I1"), profiles=("run-dry",), also=ANYTHING)
+@planted("planning.gifts._for_me", expects=("I2", "I1", "rule 15"), profiles=("run-dry",), also=ANYTHING)
 def gift_to_somebody_else_taken(right: Any) -> Any:
     """Whoever sees a gift takes it, whoever it is for."""
 
@@ -108,7 +108,7 @@ def gift_to_somebody_else_taken(right: Any) -> Any:
     return wrong
 
 
-@planted("planning.gifts._inherited", expects=("I2", "I1"), profiles=("run-dry", "churn"))
+@planted("planning.gifts._inherited", expects=("I2", "I1", "rule 15"), profiles=("run-dry", "churn"))
 def leaving_brings_back_what_was_given(right: Any) -> Any:
     """The home takes the whole share of a member that leaves, what that had given to others as well."""
 
