@@ -26,7 +26,7 @@ from intertie.planning.admit import (
     refused,
     share_of,
 )
-from intertie.planning.held import has_left
+from intertie.planning.held import given_back, has_left
 from intertie.planning.identity import answer_id, made_network
 from intertie.planning.plausible import fits
 from intertie.planning.table import Table
@@ -156,8 +156,10 @@ def _word(situation: Situation, vpn: Record, said: AnswerBody | None, ledger: Le
     if said is None or said.word is Word.REFUSED or not said.network or anew:
         if ending:
             # Closing alters no forwarding: nothing is made here on the way out.
-            none = AnswerBody(vpn=vpn.id, order=vpn.order, digest=vpn.digest, word=Word.DRAINED)
-            return replace(none, ledger=ledger)
+            none = AnswerBody(vpn=vpn.id, order=vpn.order, digest=vpn.digest, word=Word.DRAINED, ledger=ledger)
+            # With what it let go of before this home adopted the Vpn: that is another's now.
+            here = given_back(situation.table, vpn, share_of(body, situation.site))
+            return replace(none, ranges=said.ranges if said is not None else here)
         if said is not None and said.order == vpn.order and body.require is Require.ALL and not attachment.agreed:
             # The home acts on a no at once (rule 9), and takes back what it gave: for this version it stands.
             return said

@@ -84,15 +84,13 @@ def _inherited(table: Table, vpn: Record, mine: AnswerBody, share: Share, stay: 
     said = table.answers(vpn.id).get(share.site)
     if said is None or said.word is not Word.DRAINED or not _to_this_home(said, vpn):
         if said is not None and said.word is Word.REFUSED:
-            # It may have let go before, of which only an earlier home knows more.
-            gone = theirs if said.ranges else ()
-            return replace(ledger, given=ranges.plus(ledger.given, gone, prefixes))
+            return _past(ledger, said, theirs, prefixes)
         held = ranges.minus(said.ranges if said is not None else (), mine.ranges, prefixes)
         heirs = tuple(sorted(s for s in stay if s != table.site and s in trust.pins(table)))
         all_of_it = ranges.plus(theirs, held, prefixes)
         return replace(ledger, awaited=(*ledger.awaited, Awaited(site=share.site, ranges=all_of_it, members=heirs)))
     if not said.network:
-        return ledger  # it never held anything
+        return _past(ledger, said, theirs, prefixes)
     moved = ranges.minus(theirs, said.ranges, prefixes)
     return replace(
         ledger,
@@ -100,6 +98,11 @@ def _inherited(table: Table, vpn: Record, mine: AnswerBody, share: Share, stay: 
         given=ranges.plus(ranges.minus(ledger.given, said.ranges, prefixes), moved, prefixes),
         gifts=(*ledger.gifts, *said.ledger.gifts),
     )
+
+
+def _past(ledger: Ledger, said: AnswerBody, share: Iterable[Range], prefixes: tuple[Prefix, ...]) -> Ledger:
+    """Of a site that holds nothing. If it had let go of its share before, only an earlier home knows whose that is."""
+    return replace(ledger, given=ranges.plus(ledger.given, tuple(share), prefixes)) if said.ranges else ledger
 
 
 def _to_this_home(said: AnswerBody, vpn: Record) -> bool:
