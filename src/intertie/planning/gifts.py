@@ -101,8 +101,9 @@ def _inherited(table: Table, vpn: Record, mine: AnswerBody, share: Share, stay: 
 
 
 def _past(ledger: Ledger, said: AnswerBody, share: Iterable[Range], prefixes: tuple[Prefix, ...]) -> Ledger:
-    """Of a site that holds nothing. If it had let go of its share before, only an earlier home knows whose that is."""
-    return replace(ledger, given=ranges.plus(ledger.given, tuple(share), prefixes)) if said.ranges else ledger
+    """Of a site that holds nothing. If it had let go of its share before, an earlier home knows whose that is."""
+    gone = tuple(share) if said.ranges else ()
+    return replace(ledger, given=ranges.plus(ledger.given, gone, prefixes))
 
 
 def _to_this_home(said: AnswerBody, vpn: Record) -> bool:

@@ -85,14 +85,12 @@ def gift_taken_back_when_nobody_answers(right: Any) -> Any:
 
 
 @planted("planning.held.holding", expects=("I2", "I1", "rule 15"), profiles=("run-dry", "unseen"))
-def adopter_holds_what_the_record_says(right: Any) -> Any:
-    """Who adopts a Vpn holds its share as the record has it, though it had given some of it away."""
+def adoption_undoes_gifts(right: Any) -> Any:
+    """Once a Vpn is adopted, its members hold what its record gives them, also what they had given away before."""
 
     def wrong(table: Any, vpn: Record, share: Share, had: Iterable[Range], ledger: Ledger) -> tuple[Range, ...]:
         found: tuple[Range, ...] = right(table, vpn, share, had, ledger)
-        if vpn.order.epoch and vpn.home == table.site:
-            return ranges.plus(found, share.ranges, vpn.body.prefixes)
-        return found
+        return ranges.plus(found, share.ranges, vpn.body.prefixes) if vpn.order.epoch else found
 
     return wrong
 
@@ -120,5 +118,16 @@ def leaving_brings_back_what_was_given(right: Any) -> Any:
             got=ranges.plus(found.got, share.ranges, prefixes),
             given=ranges.minus(found.given, share.ranges, prefixes),
         )
+
+    return wrong
+
+
+@planted("planning.gifts.anew", expects=("I2", "I1", "rule 15"), profiles=("run-dry", "churn"), also=ANYTHING)
+def gift_kept_for_who_left_and_came_back(right: Any) -> Any:
+    """Who is made a member again takes what it was given as an earlier one; the giver has taken that back."""
+
+    def wrong(ledger: Ledger) -> Ledger:
+        found: Ledger = right(ledger)
+        return replace(found, stay=max(1, ledger.stay))
 
     return wrong
