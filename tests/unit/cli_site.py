@@ -171,6 +171,8 @@ def member(site: str, **other: Any) -> dict[str, Any]:
         "reason": "",
         "hint": "",
         "ranges": [],
+        "free": [],
+        "asks": "",
         "ports_in_use": 0,
         "health": "ready",
         "rtt_ms": 0.42,

@@ -14,8 +14,15 @@ from intertie.cli.vpn_shown import vpn_list
 from tests.unit.cli_run import Runner, golden
 from tests.unit.cli_site import PEERS, SITE, Answer, Site, items, member, vpn, waiting
 
-NANTES = member("nantes", ranges=[{"first": "10.20.0.1", "last": "10.20.0.85"}], ports_in_use=1)
-LYON = member("lyon", ranges=[{"first": "10.20.0.86", "last": "10.20.0.169"}], rtt_ms=12.34, loss=0.013)
+NANTES = member("nantes", ranges=[{"first": "10.20.0.1", "last": "10.20.0.85"}], free=[64], ports_in_use=1)
+LYON = member(
+    "lyon",
+    ranges=[{"first": "10.20.0.86", "last": "10.20.0.169"}],
+    free=[3],
+    asks="nantes",
+    rtt_ms=12.34,
+    loss=0.013,
+)
 RENNES = member(
     "rennes",
     network="",
