@@ -50,14 +50,14 @@ def advertise(situation: Situation, ids: Collection[str] | None = None, untold: 
         for vpn in sorted(records, key=lambda r: r.order):
             if vpn.header.kind is not Kind.VPN or (untold and unsure(table, vpn, untold)):
                 continue
-            answer = next_answer(situation, vpn)
-            if answer is not None:
+            draft = next_answer(situation, vpn)
+            if draft is not None:
                 # What is promised to one Vpn, the next must not be promised again, though nothing is written yet.
-                before.append((vpn.id, table.suppose(vpn.id, _unsigned(table.site, answer))))
+                before.append((vpn.id, table.suppose(vpn.id, _unsigned(table.site, draft))))
             version = next_version(situation, vpn) if vpn.home == table.site else None
             if version is not None:
-                answer = _heir_s(situation, vpn, answer, version)
-            drafts += [draft for draft in (answer, version) if draft is not None]
+                draft = _heir_s(situation, vpn, draft, version)
+            drafts += [d for d in (draft, version) if d is not None]
     finally:
         for id, answer in reversed(before):
             table.suppose(id, answer)

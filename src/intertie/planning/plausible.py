@@ -254,9 +254,9 @@ def _answer(body: AnswerBody) -> Iterator[str]:
 def _ledger(ledger: Ledger) -> Iterator[str]:
     for given in (ledger.got, ledger.given, *(g.ranges for g in ledger.gifts), *(a.ranges for a in ledger.awaited)):
         yield from _ranges(given, "the ledger")
-    for named in (*ledger.gifts, *ledger.taken):
-        yield from _named(named.by, "site")
-        yield from _between(named.number, 0, 2**62, "number of a gift")
+    for by, number in ((g.by, g.number) for some in (ledger.gifts, ledger.taken) for g in some):
+        yield from _named(by, "site")
+        yield from _between(number, 0, 2**62, "number of a gift")
     for site in (*(g.to for g in ledger.gifts), *(s for a in ledger.awaited for s in (a.site, *a.members))):
         yield from _named(site, "site")
     for count in (ledger.number, ledger.stay, *(g.stay for g in ledger.gifts)):

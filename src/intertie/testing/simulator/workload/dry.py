@@ -50,6 +50,14 @@ def _hosts(w: Writer, tie: Tie, site: str, count: int, pause: float) -> None:
         w.rest(0.0, pause)
 
 
+def _fewer(w: Writer, tie: Tie, site: str, most: int | None = None) -> None:
+    """Hosts of a site go: up to `most`, or all."""
+    net = w.known.net(site, tie.project, tie.net_of(site))
+    if net is not None:
+        for name in list(net.hosts) if most is None else w.some(list(net.hosts), 0, most):
+            stop_host(w, net, name)
+
+
 def run_dry(w: Writer) -> None:
     """Hosts come at one member, more than its share holds, one after the other; meanwhile somebody dies or is cut
     off; some hosts go, and the load moves on."""
@@ -61,9 +69,7 @@ def run_dry(w: Writer) -> None:
         _hosts(w, tie, site, w.chance.randint(3, 9), pause)
         _trouble(w, tie, site)
         _hosts(w, tie, site, w.chance.randint(2, 9), pause)
-        net = w.known.net(site, tie.project, tie.net_of(site))
-        for name in w.some(list(net.hosts), 0, 6) if net is not None else ():
-            stop_host(w, net, name)
+        _fewer(w, tie, site, 6)
         w.rest(0.5, 6.0)
 
 
@@ -94,9 +100,7 @@ def got_and_left(w: Writer) -> None:
         return
     hot = leaver if w.odds(0.6) else w.one([s for s in tie.members if s != leaver]) or leaver
     _hosts(w, tie, hot, w.chance.randint(4, 12), w.chance.choice((0.1, 1.0)))
-    net = w.known.net(leaver, tie.project, tie.net_of(leaver))
-    for name in list(net.hosts) if net is not None else ():
-        stop_host(w, net, name)
+    _fewer(w, tie, leaver)
     w.rest(0.0, 3.0)
     if w.odds(0.4):
         _trouble(w, tie, leaver)
