@@ -56,7 +56,7 @@ def advertise(situation: Situation, ids: Collection[str] | None = None, untold: 
                 before.append((vpn.id, table.suppose(vpn.id, _unsigned(table.site, draft))))
             version = next_version(situation, vpn) if vpn.home == table.site else None
             if version is not None:
-                draft = _heir_s(situation, vpn, draft, version)
+                draft = gifts.heir_s(situation, vpn, draft, version)
             drafts += [d for d in (draft, version) if d is not None]
     finally:
         for id, answer in reversed(before):
@@ -154,19 +154,10 @@ def _word(situation: Situation, vpn: Record, said: AnswerBody | None, ledger: Le
     # Who had let go, and is added again before it heard that it was out, may find its addresses given to others.
     anew = said is not None and said.word is Word.DRAINED and not ending and not attachment.agreed
     if said is None or said.word is Word.REFUSED or not said.network or anew:
-        if ending:
-            # Closing alters no forwarding: nothing is made here on the way out.
-            none = AnswerBody(vpn=vpn.id, order=vpn.order, digest=vpn.digest, word=Word.DRAINED, ledger=ledger)
-            # With what it let go of before this home adopted the Vpn: that is another's now.
-            here = given_back(situation.table, vpn, share_of(body, situation.site))
-            return replace(none, ranges=said.ranges if said is not None else here)
-        if said is not None and said.order == vpn.order and body.require is Require.ALL and not attachment.agreed:
-            # The home acts on a no at once (rule 9), and takes back what it gave: for this version it stands.
-            return said
-        said = judge(situation, vpn)
-        if said.word is Word.REFUSED:
-            return replace(said, ledger=ledger)
-        said = replace(said, ledger=gifts.anew(ledger) if ledger != Ledger() or body.shares else ledger)
+        first = _first_word(situation, vpn, said, ledger, attachment, ending)
+        if first.word is not Word.ACCEPTED:
+            return first
+        said = first
     elif body.kind is VpnKind.L3 and not attachment.agreed and not ending:
         # Not settled: what an earlier member answered meanwhile may overlap. Only that ends a yes, since the first of
         # the list never yields; were other Vpns' routes a reason too, two sites could refuse and accept by turns.
@@ -189,6 +180,29 @@ def _word(situation: Situation, vpn: Record, said: AnswerBody | None, ledger: Le
         return replace(said, word=Word.ACCEPTED, ports=0)
     ports = _ports_to_drain(situation, vpn, said)
     return replace(said, word=Word.HELD if ports else Word.DRAINED, ports=ports, order=vpn.order, digest=vpn.digest)
+
+
+def _first_word(
+    situation: Situation, vpn: Record, said: AnswerBody | None, ledger: Ledger, here: Attachment, ending: bool
+) -> AnswerBody:
+    """The word of a site that holds nothing, or nothing that can be relied on."""
+    body = vpn.body
+    assert isinstance(body, VpnBody)
+    if ending:
+        # Closing alters no forwarding: nothing is made here on the way out.
+        none = AnswerBody(vpn=vpn.id, order=vpn.order, digest=vpn.digest, word=Word.DRAINED, ledger=ledger)
+        # With what it let go of before this home adopted the Vpn: that is another's now.
+        back = given_back(situation.table, vpn, share_of(body, situation.site))
+        return replace(none, ranges=said.ranges if said is not None else back)
+    if said is not None and said.order == vpn.order and body.require is Require.ALL and not here.agreed:
+        # The home acts on a no at once (rule 9), and takes back what it gave: for this version it stands.
+        return said
+    word = judge(situation, vpn)
+    if word.word is Word.ACCEPTED and (body.shares or ledger != Ledger()):
+        # Who has not ended its answer may have given some of its share away during this stay.
+        drained = said is not None and said.word is Word.DRAINED
+        ledger = replace(gifts.anew(ledger), given=ledger.given if drained else ())
+    return replace(word, ledger=ledger)
 
 
 def _ports_to_drain(situation: Situation, vpn: Record, said: AnswerBody) -> int:
@@ -334,24 +348,6 @@ def _no(
         if found is not None:
             return overlap(f"{found[0]} at {attachment.site}", f"{found[1]} at {found[2]}")
     return None
-
-
-def _heir_s(situation: Situation, vpn: Record, answer: Draft | None, version: Draft) -> Draft | None:
-    """This site's Answer that goes with a version of its own: with what it takes over of the members that leave."""
-    standing = situation.table.answer_record(vpn.id, situation.site)
-    body = answer.body if answer is not None else standing.body if standing is not None and standing.live else None
-    left = [a.site for a in vpn.body.attachments if attachment_of(version.body, a.site) is None]
-    if not left or not vpn.body.shares or not isinstance(body, AnswerBody) or body.word not in AGREED:
-        return answer
-    draft = answer or Draft(
-        kind=Kind.ANSWER,
-        id=answer_id(situation.site, vpn.id),
-        names=standing.header.names if standing is not None else (),
-        body=body,
-        base=standing.order if standing is not None else None,
-        epoch=0,
-    )
-    return replace(draft, body=gifts.inherited(situation, vpn, body, left))
 
 
 def without(body: VpnBody, site: str, heir: str) -> VpnBody:

@@ -28,10 +28,11 @@ from intertie.model.bodies import (
     VpnKind,
     Word,
 )
-from intertie.model.records import Record
+from intertie.model.records import Draft, Kind, Record
 from intertie.planning import ranges, trust
 from intertie.planning.admit import Situation, attachment_of, share_of
-from intertie.planning.held import claims, occupied, promised
+from intertie.planning.held import AGREED, claims, occupied, promised
+from intertie.planning.identity import answer_id
 from intertie.planning.table import Table
 
 LOW = 4
@@ -50,6 +51,27 @@ MOST = 256
 def anew(ledger: Ledger) -> Ledger:
     """Of a site that is made a member again: it holds its share, and nothing that it had by gifts."""
     return Ledger(taken=ledger.taken, number=ledger.number, stay=ledger.stay + 1)
+
+
+def heir_s(situation: Situation, vpn: Record, answer: Draft | None, version: Draft) -> Draft | None:
+    """This site's Answer that goes with a version of its own: with what it takes over of the members that leave.
+
+    In the same commit: nobody else may learn that a member is out while nobody has what that held.
+    """
+    standing = situation.table.answer_record(vpn.id, situation.site)
+    body = answer.body if answer is not None else standing.body if standing is not None and standing.live else None
+    left = [a.site for a in vpn.body.attachments if attachment_of(version.body, a.site) is None]
+    if not left or not vpn.body.shares or not isinstance(body, AnswerBody) or body.word not in AGREED:
+        return answer
+    draft = answer or Draft(
+        kind=Kind.ANSWER,
+        id=answer_id(situation.site, vpn.id),
+        names=standing.header.names if standing is not None else (),
+        body=body,
+        base=standing.order if standing is not None else None,
+        epoch=0,
+    )
+    return replace(draft, body=inherited(situation, vpn, body, left))
 
 
 def inherited(situation: Situation, vpn: Record, mine: AnswerBody, left: Iterable[str]) -> AnswerBody:
