@@ -105,7 +105,7 @@ def next_answer(situation: Situation, vpn: Record) -> Draft | None:
         return None
     if has_left(table, vpn):
         return None
-    said_now = _word(situation, vpn, said, _ledger(standing))
+    said_now = _word(situation, vpn, said, gifts.ledger_of(standing))
     if said is not None and _same(said, said_now, vpn) and standing is not None and standing.header.names == names:
         return None
     return Draft(
@@ -128,7 +128,7 @@ def _last_word(
         names = tuple(sorted({vpn.home, *(standing.header.names if standing is not None else ())} - {site}))
         kept = standing.body.ranges if standing is not None and isinstance(standing.body, AnswerBody) else ()
         body = AnswerBody(vpn=vpn.id, order=vpn.order, digest=vpn.digest, word=Word.DRAINED, ranges=kept)
-        body = replace(body, ledger=_ledger(standing))
+        body = replace(body, ledger=gifts.ledger_of(standing))
     else:
         return None
     base = standing.order if standing is not None else None
@@ -138,10 +138,6 @@ def _last_word(
 
 def _answered_since(answer: Record | None, vpn: Record) -> bool:
     return answer is not None and isinstance(answer.body, AnswerBody) and answer.body.order >= vpn.order
-
-
-def _ledger(standing: Record | None) -> Ledger:
-    return standing.body.ledger if standing is not None and isinstance(standing.body, AnswerBody) else Ledger()
 
 
 def _word(situation: Situation, vpn: Record, said: AnswerBody | None, ledger: Ledger) -> AnswerBody:

@@ -48,6 +48,11 @@ MOST = 256
 # ── Entering and leaving ───────────────────────────────────────────────────────────────────────────────────
 
 
+def ledger_of(answer: Record | None) -> Ledger:
+    """Of a site's last word on a Vpn, ended or not."""
+    return answer.body.ledger if answer is not None and isinstance(answer.body, AnswerBody) else Ledger()
+
+
 def anew(ledger: Ledger) -> Ledger:
     """Of a site that is made a member again: it holds its share, and nothing that it had by gifts."""
     return Ledger(taken=ledger.taken, number=ledger.number, stay=ledger.stay + 1)
@@ -178,8 +183,7 @@ def _acknowledged(table: Table, vpn: Record, mine: AnswerBody, ending: bool) -> 
     back: tuple[Range, ...] = ()
     for gift in mine.ledger.gifts:
         record = table.answer_record(vpn.id, gift.to)
-        said = record.body if record is not None else None
-        theirs = said.ledger if isinstance(said, AnswerBody) else Ledger()
+        theirs = ledger_of(record)
         if taken(theirs, gift.by) >= gift.number:
             continue
         # Evidence, never time: it has let go of the Vpn since, and says that without having taken it (rule 16).
