@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from intertie.model.bodies import Prefix, Range, Share, VpnBody, VpnKind, Word
+from intertie.model.bodies import AnswerBody, Ledger, Prefix, Range, Share, VpnBody, VpnKind, Word
 from intertie.model.errors import Refused
 from intertie.model.records import Record
 from intertie.planning import ranges
@@ -29,11 +29,18 @@ def _waits_for_nobody(right: Any) -> Any:
     return always(True)(right)
 
 
+def _free_at_once(right: Any) -> Any:
+    def wrong(table: Any, vpn: Record, mine: AnswerBody, share: Share, stay: list[str]) -> Ledger:
+        return mine.ledger
+
+    return wrong
+
+
 @planted(
     "planning.held.claims",
     expects=("I1", "rule 16"),
     profiles=("exhaustion", "partitions"),
-    also={"planning.advertise._drained": _waits_for_nobody},
+    also={"planning.advertise._drained": _waits_for_nobody, "planning.gifts._inherited": _free_at_once},
 )
 def reclaim_without_fence(right: Any) -> Any:
     """A removed member's range is another's as soon as it is removed, not when it has drained."""
