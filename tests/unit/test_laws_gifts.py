@@ -42,8 +42,10 @@ def look(paper: Paper) -> None:
     """Each site's cloud has made what it was to make, and shows it."""
     for site in paper.sites.values():
         for n in wanted_networks(site.table).values():
-            facts = {"id": n.id, "name": n.name, "project": n.project, "prefixes": n.prefixes}
-            site.networks.setdefault(n.id, NetworkFacts(**facts, mtu=n.mtu, bridge=n.bridge))
+            facts = NetworkFacts(
+                id=n.id, name=n.name, project=n.project, prefixes=n.prefixes, mtu=n.mtu, bridge=n.bridge
+            )
+            site.networks.setdefault(n.id, facts)
 
 
 def host(site: Site, id: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
@@ -21,6 +22,10 @@ def count(ranges: list[dict[str, str]]) -> int:
     return sum(int(last) - int(first) + 1 for first, last in v4)
 
 
+def reached(rig: Rig, target: str) -> bool:
+    return rig.see.answers(rig.ns("nantes", "a"), target) == 3
+
+
 def host(rig: Rig, site: str, name: str) -> bool:
     answer = rig[site].call("POST", "/v1/hosts", {"name": name, "network": "blue"})
     assert answer.status_code == 201 or answer.json()["code"] == "quota", answer.text
@@ -33,14 +38,14 @@ def test_more_hosts_than_the_share_has_room_for_get_addresses_and_are_reached(ri
     before = count(held(rig, "lyon"))
     names = [f"b{n}" for n in range(HOSTS)]
     for name in names:
-        until(f"lyon has an address for {name}", lambda name=name: host(rig, "lyon", name))
+        until(f"lyon has an address for {name}", partial(host, rig, "lyon", name))
     assert count(held(rig, "lyon")) > before
     until("everybody holds what nobody else holds", lambda: sum(count(held(rig, s.name)) for s in rig) == 14)
     for name in names:
-        until(f"{name} is up", lambda name=name: rig.see.up(rig.ns("lyon", name)))
+        until(f"{name} is up", partial(rig.see.up, rig.ns("lyon", name)))
         for version in (4, 6):
             target = rig.address("lyon", name, version)
-            until(f"a reaches {target}", lambda t=target: rig.see.answers(rig.ns("nantes", "a"), t) == 3)
+            until(f"a reaches {target}", partial(reached, rig, target))
 
 
 def test_a_host_that_finds_no_address_is_told_why(rig: Rig) -> None:

@@ -120,14 +120,3 @@ def leaving_brings_back_what_was_given(right: Any) -> Any:
         )
 
     return wrong
-
-
-@planted("planning.gifts.anew", expects=("I2", "I1", "rule 15"), profiles=("run-dry", "churn"), also=ANYTHING)
-def gift_kept_for_who_left_and_came_back(right: Any) -> Any:
-    """Who is made a member again takes what it was given as an earlier one; the giver has taken that back."""
-
-    def wrong(ledger: Ledger) -> Ledger:
-        found: Ledger = right(ledger)
-        return replace(found, stay=max(1, ledger.stay))
-
-    return wrong
