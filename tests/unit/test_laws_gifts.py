@@ -129,6 +129,13 @@ def play(paper: Paper, id: str, told: Sequence[tuple[str, ...]], prefix: Prefix)
         nobody_twice(paper, id, prefix)
 
 
+def change(paper: Paper, id: str, members: Sequence[str], at: str = "nantes") -> None:
+    """As the agent does it: what follows from the change is said before anything else is decided."""
+    paper.change(id, *members, at=at)
+    while paper[at].say():
+        pass
+
+
 @given(steps)
 @settings(max_examples=40, deadline=None)
 def test_whatever_is_heard_late_nobody_holds_what_another_holds(told: list[tuple[str, ...]]) -> None:
@@ -157,7 +164,7 @@ def test_nor_when_somebody_adopts_who_has_not_seen_it(
     record = site.table.get(id)
     assert record is not None
     members = [a for a in MEMBERS if a.partition(":")[0] != other]
-    paper.change(id, *members, at=heir)
+    change(paper, id, members, heir)
     play(paper, id, third, IPV4)
     paper.settle()
     nobody_twice(paper, id, IPV4)
@@ -171,10 +178,10 @@ def test_who_leaves_brings_back_what_it_has_and_nothing_that_it_gave(
     paper, id = stretched(IPV4)
     play(paper, id, first, IPV4)
     rest = [a for a in MEMBERS if a != "lyon"]
-    paper.change(id, *rest)
+    change(paper, id, rest)
     play(paper, id, second, IPV4)
     with suppress(IntertieError):  # too little may be left to add it again
-        paper.change(id, *MEMBERS)
+        change(paper, id, MEMBERS)
     play(paper, id, third, IPV4)
     paper.settle()
     nobody_twice(paper, id, IPV4)
