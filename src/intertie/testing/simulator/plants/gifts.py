@@ -84,17 +84,6 @@ def gift_taken_back_when_nobody_answers(right: Any) -> Any:
     return wrong
 
 
-@planted("planning.held.holding", expects=("I2", "I1", "rule 15"), profiles=("run-dry", "unseen"))
-def adoption_undoes_gifts(right: Any) -> Any:
-    """Once a Vpn is adopted, its members hold what its record gives them, also what they had given away before."""
-
-    def wrong(table: Any, vpn: Record, share: Share, had: Iterable[Range], ledger: Ledger) -> tuple[Range, ...]:
-        found: tuple[Range, ...] = right(table, vpn, share, had, ledger)
-        return ranges.plus(found, share.ranges, vpn.body.prefixes) if vpn.order.epoch else found
-
-    return wrong
-
-
 @planted("planning.gifts._for_me", expects=("I2", "I1", "rule 15"), profiles=("run-dry",), also=ANYTHING)
 def gift_to_somebody_else_taken(right: Any) -> Any:
     """Whoever sees a gift takes it, whoever it is for."""
