@@ -13,11 +13,12 @@ from intertie.agent.agent import Agent
 from intertie.agent.exchange import Exchange
 from intertie.agent.health import Health
 from intertie.agent.volatile import Whispers
-from intertie.agent.vpn_views import Outcome, Pending, PlanView, Verified, busy, pair_view, plan_view
+from intertie.agent.vpn_plans import ANY, VpnPlans, Wish, as_planned, changed, check_version, ended
+from intertie.agent.vpn_views import Outcome, Pending, Verified, busy, pair_view
 from intertie.model.bodies import Attachment, ProposalBody, Require, VpnBody, Word
 from intertie.model.codec import check_name
 from intertie.model.errors import Conflict, IntertieError, NotFound, Refused, Unavailable
-from intertie.model.records import Draft, Kind, Order, Record, State
+from intertie.model.records import Draft, Kind, Record, State
 from intertie.model.storage import LocalEntry
 from intertie.model.wire import ToldPair
 from intertie.planning import change, trust
@@ -46,6 +47,7 @@ class Vpns:
         self._health = health
         self._whispers = whispers
         self._making = asyncio.Lock()
+        self.plans = VpnPlans(agent, self._find)
 
     # ── Looking ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -79,30 +81,28 @@ class Vpns:
 
     # ── Making ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def plan_create(self, caller: Caller, request: VpnRequest) -> PlanView:
-        """What `create` would do, or why it would be refused."""
-        caller.needs(Role.MEMBER)
-        self.agent.needs_its_past()
-        situation = self.agent.situation
-        draft = change.new_vpn(situation, request, caller.project, self._id(), self.agent.now())
-        return plan_view("", change.foreseen(draft.body, None))
-
-    async def create(self, caller: Caller, request: VpnRequest, wait: float = 0.0, key: str = "") -> VpnView:
+    async def create(
+        self, caller: Caller, request: VpnRequest, wait: float = 0.0, key: str = "", base: str = ANY
+    ) -> VpnView:
         """Make a Vpn of this site's. With `wait`, until every member has answered; a refusal is then a Conflict and
-        nothing of the Vpn remains. The same `key` again gives the same Vpn."""
+        nothing of the Vpn remains. The same `key` again gives the same Vpn. `base` names the plan that it follows."""
         caller.needs(Role.MEMBER)
         async with self._making:
             # One at a time, so that of two deliveries of one request the second finds what the first made.
-            id = self._made_before(caller, request, key) or await self._make(caller, request, key)
+            id = self._made_before(caller, request, key) or await self._make(caller, request, key, base)
         await self._until(id, _settled, wait)
         await self._raise_if_refused(id, wait)
         return self._view(self._record(id))
 
-    async def _make(self, caller: Caller, request: VpnRequest, key: str) -> str:
+    async def _make(self, caller: Caller, request: VpnRequest, key: str, base: str) -> str:
         self.agent.needs_its_past()
         id, now = self._id(), self.agent.now()
         notes = self._notes(caller, request, key, id) if key else []
-        await self.agent.write(lambda s: [change.new_vpn(s, request, caller.project, id, now)], notes)
+
+        def decide(s: Situation) -> list[Draft]:
+            return [as_planned(s, None, change.new_vpn(s, request, caller.project, id, now), base)]
+
+        await self.agent.write(decide, notes)
         return id
 
     def _notes(self, caller: Caller, request: VpnRequest, key: str, id: str) -> list[LocalEntry]:
@@ -160,17 +160,6 @@ class Vpns:
 
     # ── Changing ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def plan_update(
-        self, caller: Caller, wanted: str, name: str, attachments: Sequence[Attachment], base: str = "*"
-    ) -> PlanView:
-        """What `update` would do, or why it would be refused."""
-        caller.needs(Role.MEMBER)
-        vpn = self._find(caller, wanted)
-        _check_base(vpn, base)
-        self.agent.needs_its_past()
-        draft = change.changed_vpn(self.agent.situation, vpn, name or vpn.body.name, attachments)
-        return plan_view(version_text(vpn.order), change.foreseen(draft.body, vpn.body))
-
     async def update(
         self,
         caller: Caller,
@@ -183,10 +172,13 @@ class Vpns:
         """Give the Vpn this name and exactly these members. `base` is the version it is meant for (If-Match)."""
         caller.needs(Role.MEMBER)
         vpn = self._standing(caller, wanted)
-        _check_base(vpn, base)
+        check_version(vpn, base)
         if name:
             check_name(name)
+        wish = Wish(name, tuple(attachments))
         if vpn.home != self.agent.site:
+            if "~" in base:
+                as_planned(self.agent.situation, vpn, changed(self.agent.situation, vpn, wish), base)
             body = ProposalBody(
                 vpn=vpn.id,
                 base=vpn.order,
@@ -198,9 +190,7 @@ class Vpns:
             )
             return await self._propose(vpn, body, wait)
         self.agent.needs_its_past()
-        await self.agent.write(
-            lambda s: [change.changed_vpn(s, self._unmoved(vpn), name or vpn.body.name, attachments)]
-        )
+        await self.agent.write(lambda s: [as_planned(s, vpn, changed(s, self._unmoved(vpn), wish), base)])
         await self._until(vpn.id, _settled, wait)
         await self._raise_if_refused(vpn.id, wait)
         return Outcome(vpn=self._view(self._record(vpn.id)))
@@ -211,8 +201,10 @@ class Vpns:
         """Close the Vpn; None if it is gone. `force` skips the guard and destroys nothing that is in use."""
         caller.needs(Role.MEMBER)
         vpn = self._find(caller, wanted)
-        _check_base(vpn, base)
+        check_version(vpn, base)
         if vpn.home != self.agent.site:
+            if "~" in base:
+                as_planned(self.agent.situation, vpn, ended(vpn, force), base)
             body = ProposalBody(
                 vpn=vpn.id,
                 base=vpn.order,
@@ -227,7 +219,7 @@ class Vpns:
         else:
             # It may have named more members since: they would never hear of its end.
             self.agent.needs_its_past()
-            await self.agent.write(lambda s: _ending(self._record(vpn.id), force))
+            await self.agent.write(lambda s: _ending(s, self._record(vpn.id), force, base))
         # Who closes it hears after one wave that it is in use; who asks again waits for the ports to go.
         again = vpn.header.state is State.CLOSING
         await self._until(vpn.id, lambda v, r: not r.live or (not again and busy(v)), wait)
@@ -236,14 +228,6 @@ class Vpns:
         if wait:
             self._raise_if_busy(vpn.id)
         return Outcome(vpn=self._view(self._record(vpn.id)))
-
-    def plan_delete(self, caller: Caller, wanted: str, base: str = "*") -> PlanView:
-        """What `delete` would do once everybody has let go."""
-        caller.needs(Role.MEMBER)
-        vpn = self._find(caller, wanted)
-        _check_base(vpn, base)
-        body = replace(vpn.body, attachments=tuple(replace(a, leaving=True) for a in vpn.body.attachments))
-        return plan_view(version_text(vpn.order), change.foreseen(body, vpn.body))
 
     def _raise_if_busy(self, id: str) -> None:
         answers = self.agent.table.answers(id)
@@ -299,7 +283,7 @@ class Vpns:
         """This site becomes the home of a Vpn whose home is lost (rule 14)."""
         caller.needs(Role.ADMIN)
         vpn = self._standing(caller, wanted)
-        _check_base(vpn, base)
+        check_version(vpn, base)
         self.agent.needs_its_past()
         await self.agent.write(lambda s: [change.adopted_vpn(s.table, self._record(vpn.id))])
         return self._view(self._record(vpn.id))
@@ -339,20 +323,8 @@ class Vpns:
         return (lost,)
 
 
-def version_text(order: Order) -> str:
-    """A version as ETag and base_version carry it."""
-    return f"{order.epoch}.{order.incarnation}.{order.seq}"
-
-
 def _spec(caller: Caller, request: VpnRequest) -> str:
     return repr((caller.project, request))
-
-
-def _check_base(vpn: Record, base: str) -> None:
-    if base not in ("*", version_text(vpn.order)):
-        raise Conflict(
-            f"{vpn.body.name} is at version {version_text(vpn.order)}, not {base}", hint="look again, then ask again"
-        )
 
 
 def _shown(vpn: Record) -> bool:
@@ -379,12 +351,11 @@ def _acknowledged(vpn: Record) -> Draft:
     return replace(withdrawal(vpn, vpn.body), base=vpn.order)
 
 
-def _ending(vpn: Record, force: bool) -> list[Draft]:
+def _ending(situation: Situation, vpn: Record, force: bool, base: str) -> list[Draft]:
     if not vpn.live:
         return [_acknowledged(vpn)] if vpn.body.refusal is not None else []
-    if force:
-        return [withdrawal(vpn, vpn.body)]
-    return [change.closed_vpn(vpn)] if vpn.header.state is not State.CLOSING else []
+    draft = as_planned(situation, vpn, ended(vpn, force), base)
+    return [draft] if force or vpn.header.state is not State.CLOSING else []
 
 
 def _proposal_gone(situation: Situation, id: str) -> Draft:

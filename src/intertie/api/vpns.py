@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Response
 
 from intertie.agent.vpn_views import Outcome, Pending, PlanView, Verified
 from intertie.api.auth import Admin, Member, Reader
-from intertie.api.conditions import IfMatch, Key, MayMatch, Planned, Wait, base_of, tagged
+from intertie.api.conditions import IfMatch, Key, MayMatch, Planned, Wait, base_of, planned_as, tagged
 from intertie.api.openapi import made, problems, shows
 from intertie.api.paging import Page, Paged
 from intertie.api.services import Uses
@@ -58,18 +58,26 @@ async def list_vpns(use: Uses, who: Reader, page: Paged, name: Named = "") -> Pa
     },
 )
 async def create_vpn(
-    use: Uses, who: Member, response: Response, wish: VpnWish, wait: Wait, key: Key, plan: Planned = False
+    use: Uses,
+    who: Member,
+    response: Response,
+    wish: VpnWish,
+    wait: Wait,
+    key: Key,
+    match: MayMatch,
+    plan: Planned = False,
 ) -> VpnView | PlanView:
     """Joins networks of two sites or more.
 
     `l2` stretches the network that the first attachment names over the others, which make it where no network is
     named. `l3` routes between networks that exist. Each member decides for itself; with `Prefer: wait` the answer
-    comes when all have, and a refusal is then 409 `refused-by-member` with nothing left behind.
+    comes when all have, and a refusal is then 409 `refused-by-member` with nothing left behind. `If-Match` with the
+    `base_version` of a plan: 412 if it would do something else by now.
     """
     if plan:
         response.status_code = 200
-        return await use.vpns.plan_create(who, wish.request())
-    vpn = await use.vpns.create(who, wish.request(), wait, key)
+        return use.vpns.plans.create(who, wish.request())
+    vpn = await use.vpns.create(who, wish.request(), wait, key, planned_as(match))
     response.headers["Location"] = f"/v1/vpns/{vpn.id}"
     return tagged(response, vpn)
 
@@ -102,7 +110,7 @@ async def change_vpn(
     """The whole list of members: who is new is added, who is missing leaves once its ports are free."""
     base = base_of(match, use.vpns.get(who, id))
     if plan:
-        return use.vpns.plan_update(who, id, wish.name or "", wish.members(), base)
+        return use.vpns.plans.update(who, id, wish.name or "", wish.members(), base)
     return shown(response, await use.vpns.update(who, id, wish.name or "", wish.members(), base, wait))
 
 
@@ -132,7 +140,7 @@ async def end_vpn(
     base = base_of(match, use.vpns.get(who, id))
     if plan:
         response.status_code = 200
-        return use.vpns.plan_delete(who, id, base)
+        return use.vpns.plans.delete(who, id, base, force)
     outcome = await use.vpns.delete(who, id, base, force, wait)
     return shown(response, outcome) if outcome is not None else Response(None, 204, response.headers)
 

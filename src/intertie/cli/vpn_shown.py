@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
+
 from intertie.cli.body import Body
 from intertie.cli.screen import Screen
 from intertie.cli.shown import age, milliseconds, moment, number, percent, ranges, reason, yes
@@ -128,12 +131,19 @@ def _what(change: Body) -> str:
     return text or change.text("what")
 
 
-def show_plan(screen: Screen, body: Body) -> None:
+def show_plan(screen: Screen, body: Body, words: Sequence[str] = ()) -> None:
+    """The plan; with the `words` of the command, the line that applies exactly this."""
     if screen.is_json:
         screen.json(body)
         return
-    if base := body.text("base_version"):
+    base = body.text("base_version")
+    if base:
         screen.note(f"on version {base}:")
-    for line in plan_lines(body):
-        screen.mark(line)
+    for part in ("changes", "refusals", "notes"):
+        for line in plan_lines(body, part):
+            screen.mark(line)
     screen.note("no change" if not body.parts("changes") else "this is a plan: nothing was changed")
+    if words and base:
+        screen.line()
+        screen.line("apply exactly this:")
+        screen.line(f"  intertie vpn {shlex.join([*words, '--base', base])}")
