@@ -108,6 +108,14 @@ def full(site: Site) -> Site:
     kept = {"site": "nantes", "op": "!", "what": "network", "text": "! network old: ports are in use"}
     round = [{"site": "nantes", "op": "+", "what": "segment", "text": "+ segment nantes.01k1db l3 vni 65538"}]
     site.on("GET", "/v1/plan", Answer({"base_version": "", "changes": round, "orphans": [orphan], "kept": [kept]}))
+    going = {**orphan, "op": "-", "text": "- segment nantes.01kold l2 vni 65540"}
+    busy = {
+        "site": "nantes",
+        "op": "!",
+        "what": "host",
+        "text": "! host web: it is a host, and may be running something",
+    }
+    site.on("POST", "/v1/gc", Answer({"base_version": "0a1b2c3d4e5f", "changes": [going], "kept": [busy]}))
     site.on("PUT", "/v1/vpns/nantes.01k0blue", Answer(PLAN))
     site.on("POST", "/v1/vpns", Answer(PLAN))
     pair = {"from": END, "to": FAR, "rtt_ms": 12.3, "mtu": 1450, "ok": True, "broken_at": "", "hint": ""}
@@ -133,6 +141,8 @@ TABLES = {
     "host-list": ("host", "list"),
     "token-list": ("token", "list"),
     "status": ("status",),
+    "gc-plan": ("gc", "--plan"),
+    "gc": ("gc", "--force"),
 }
 
 
@@ -199,6 +209,7 @@ def test_nothing_is_told_on_stderr_and_an_empty_list_is_an_empty_document(cli: R
         ("init",),
         ("agent", "run"),
         ("status",),
+        ("gc",),
     ],
 )
 def test_help(cli: Runner, words: tuple[str, ...]) -> None:

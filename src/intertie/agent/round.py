@@ -7,7 +7,7 @@ fact in this site's answer, and never stops the others.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -83,6 +83,20 @@ class Rounds:
         """What the next round would do."""
         async with self._lock:
             return (await self._plan())[1]
+
+    async def clear(self, choose: Callable[[Plan], Sequence[Item]]) -> Report:
+        """Remove those of the orphans that `choose` names, each alone, in the order of the plan."""
+        async with self._lock:
+            await self._look_again()
+            _, plan = await self._plan()
+            going = tuple(Change(op="-", item=i) for i in choose(plan))
+            failures = [f for c in going if (f := await self._carry_out(c)) is not None]
+            if going:
+                await self._look_again()
+                self.orphans = (await self._plan())[1].orphans
+                self.agent.poke.set()
+                self.agent.news.ring()
+            return Report(plan=Plan(changes=going), failures=tuple(failures))
 
     async def _plan(self) -> tuple[Collection[Item], Plan]:
         """What this site is to hold, and what leads there."""

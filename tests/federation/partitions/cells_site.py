@@ -172,7 +172,7 @@ EMPTY_STORE: dict[str, Cell] = {
         409,
         "in-use",
         "network idle is an orphan: its record was lost with this site's database",
-        "take bridge BRIDGE away by hand once nobody uses it",
+        "intertie network create idle 10.6.0.0/24 takes it up again; intertie gc --plan shows what would remove it",
         "Records of this site's own networks and hosts went to nobody: they do not come back.",
     ),
     "host-list": look("none", "Hosts run on as orphans; their records were this site's own and are lost."),
