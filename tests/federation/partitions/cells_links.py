@@ -8,6 +8,7 @@ LOCAL: dict[str, Cell] = {
     "network-list": look("blue, db, spare"),
     "network-create": now(201, "attachable"),
     "network-delete": now(204),
+    "gc-plan": look("none"),
     "host-list": look("late, web"),
     "host-create": now(201, "10.0.0.2", "Its address is from this site's own part of the range."),
     "host-delete": now(204),
@@ -35,13 +36,17 @@ LOCAL: dict[str, Cell] = {
 
 PLANS: dict[str, Cell] = {
     "vpn-create-plan": look(
-        "~ network at nantes; + segment at nantes; + network at lyon; ~ network at lyon; + segment at lyon; "
-        "+ network at rennes; ~ network at rennes; + segment at rennes",
+        "~ network at nantes; + segment at nantes; + network at lyon; + segment at lyon; "
+        "+ network at rennes; + segment at rennes",
         "A plan is made from records: nobody is asked.",
     ),
-    "vpn-update-plan": look("- segment at lyon; - network at lyon", "Made from records: nobody is asked."),
+    "vpn-update-plan": look(
+        "~ network at nantes; ~ segment at nantes; - segment at lyon; - network at lyon; ~ segment at rennes",
+        "Made from records: nobody is asked.",
+    ),
     "vpn-delete-plan": look(
-        "- segment at nantes; - segment at lyon; - network at lyon; - segment at rennes; - network at rennes",
+        "- segment at nantes; ~ network at nantes; - segment at lyon; - network at lyon; - segment at rennes; "
+        "- network at rennes",
         "Made from records: nobody is asked.",
     ),
 }
@@ -179,8 +184,8 @@ OWNER_SILENT: dict[str, Cell] = {
         "delete these Vpns, or remove this site from them, first",
     ),
     "vpn-create-plan": look(
-        "~ network at rennes; + segment at rennes; + network at nantes; ~ network at nantes; + segment at nantes; "
-        "+ network at lyon; ~ network at lyon; + segment at lyon"
+        "~ network at rennes; + segment at rennes; + network at nantes; + segment at nantes; "
+        "+ network at lyon; + segment at lyon"
     ),
     "vpn-delete-plan": PLANS["vpn-delete-plan"],
     "vpn-list": look("stretch degraded"),
@@ -231,15 +236,16 @@ MAJORITY_GONE: dict[str, Cell] = {
     **LOCAL,
     "vpn-create-plan": look(
         "; ".join(
-            f"{'~' if s == 'nantes' else '+'} network at {s}; "
-            + (f"~ network at {s}; " if s != "nantes" else "")
-            + f"+ segment at {s}"
+            f"{'~' if s == 'nantes' else '+'} network at {s}; + segment at {s}"
             for s in ("nantes", "lyon", "rennes", "brest", "quimper")
         )
     ),
-    "vpn-update-plan": PLANS["vpn-update-plan"],
+    "vpn-update-plan": look(
+        f"{PLANS['vpn-update-plan'].told.says}; ~ segment at brest; ~ segment at quimper",
+        "Made from records: nobody is asked.",
+    ),
     "vpn-delete-plan": look(
-        "- segment at nantes; "
+        "- segment at nantes; ~ network at nantes; "
         + "; ".join(f"- segment at {s}; - network at {s}" for s in ("lyon", "rennes", "brest", "quimper"))
     ),
     "vpn-list": look("stretch degraded"),

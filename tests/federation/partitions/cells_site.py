@@ -85,6 +85,7 @@ BACKUP: dict[str, Cell] = {
         "phase waiting, all accepted; nantes–lyon unknown, nantes–rennes unknown, lyon–rennes unknown",
         "Forwarding goes on as it was before the restore.",
     ),
+    "gc-plan": look("kept: host", "A host may be running something: it goes by force alone."),
     "vpn-plan": look("no change; orphans, kept: host", "What is here and in no record stays: it is shown, and kept."),
     "vpn-create-plan": _BLIND,
     "vpn-create-l2": _HOME,
@@ -174,6 +175,10 @@ EMPTY_STORE: dict[str, Cell] = {
         "network idle is an orphan: its record was lost with this site's database",
         "intertie network create idle 10.6.0.0/24 takes it up again; intertie gc --plan shows what would remove it",
         "Records of this site's own networks and hosts went to nobody: they do not come back.",
+    ),
+    "gc-plan": look(
+        "would go: network; kept: host, host, network, network, segment",
+        "What peers may still explain is kept, and what is in use.",
     ),
     "host-list": look("none", "Hosts run on as orphans; their records were this site's own and are lost."),
     "host-create": replace(
