@@ -52,7 +52,7 @@ OPERATIONS = (
     Operation("POST", "/v1/vpns?plan=true", "member", 200, wish("other", "l2", "nantes:idle", "lyon"), foreign=422),
     Operation("PUT", "/v1/vpns/blue", "member", 200, {"attachments": BLUE["attachments"]}, foreign=404),
     Operation("POST", "/v1/vpns/blue/verify", "reader", 200, foreign=404),
-    Operation("POST", "/v1/vpns/far/adopt", "admin", 200),
+    Operation("POST", "/v1/vpns/far/adopt?force=true", "admin", 200),
     Operation("GET", "/v1/tokens", "admin", 200),
     Operation("POST", "/v1/tokens", "admin", 201, {"project": "demo", "role": "reader"}),
     Operation("DELETE", "/v1/tokens/TOKEN", "admin", 204),

@@ -129,6 +129,7 @@ def full(site: Site) -> Site:
 TABLES = {
     "vpn-list": ("vpn", "list"),
     "vpn-show": ("vpn", "show", "blue"),
+    "vpn-show-superseded": ("vpn", "show", "blue"),
     "vpn-verify": ("vpn", "verify", "blue"),
     "vpn-create-plan": ("vpn", "create", "x", "--kind", "l2", "-a", "nantes:blue", "-a", "rennes", "--plan"),
     "vpn-update-plan": ("vpn", "update", "blue", "-a", "nantes:blue", "-a", "rennes", "--plan"),
@@ -148,6 +149,18 @@ TABLES = {
 
 @pytest.mark.parametrize("name", TABLES)
 def test_tables(cli: Runner, full: Site, name: str) -> None:
+    if name == "vpn-show-superseded":
+        wishes = [{"site": "nantes", "network": "blue"}, {"site": "rennes", "network": ""}]
+        lost = {
+            "version": "0.1.7",
+            "at": "2026-11-22T02:58:00Z",
+            "by": "lyon",
+            "what": "its name was mine, not blue; lyon was no member",
+            "name": "mine",
+            "attachments": wishes,
+            "ending": False,
+        }
+        full.holds_vpn({**BLUE, "owner": "lyon", "epoch": 1, "superseded": [lost, {**lost, "ending": True}]})
     if name == "vpn-plan":
         full.holds_vpn(ROUTED)
     golden(f"{name}.txt", cli(*TABLES[name]).out)

@@ -16,6 +16,9 @@ from typing import Any
 from intertie.agent.ports import Chance, Clock, Ids, Keys, Log, Store
 from intertie.agent.recovery import LINEAGE, RECOVERY, said_again, since
 from intertie.agent.state import Event, News, Peer
+from intertie.agent.yielded import SPACE as SUPERSEDED
+from intertie.agent.yielded import shown as yielded
+from intertie.agent.yielded import yielding
 from intertie.model.bodies import AnswerBody, Location
 from intertie.model.errors import Unavailable
 from intertie.model.items import Inventory
@@ -249,8 +252,10 @@ class Agent:
             if not news and cursor == self.cursors.get(peer) and acked == self.acked.get(peer):
                 return Committed()
             moved = cursor is not None and cursor != self.cursors.get(peer) and of != self.read_of(peer)
-            local = (LocalEntry(LINEAGE, peer, of),) if moved else ()
+            kept = yielding(self.table, self.local.get(SUPERSEDED, {}), news, self.now())
+            local = (*kept, *([LocalEntry(LINEAGE, peer, of)] if moved else []))
             done = await self._commit(Batch(peers=news, cursors=cursors, acked={peer: acked}, local=local))
+            self._tell_yielded(kept)
             await self._settle(self._touched(done.accepted))
             return done
 
@@ -322,6 +327,14 @@ class Agent:
             if vpn is not None and vpn.order == body.order and vpn.digest != body.digest:
                 self.tell("equivocation", vpn.id, vpn.home, f"{record.home} was shown another version of it")
                 self.ports.log.warning("equivocation", vpn=vpn.id, home=vpn.home, seen_by=record.home)
+
+    def _tell_yielded(self, kept: Iterable[LocalEntry]) -> None:
+        for id in dict.fromkeys(e.key.partition(" ")[0] for e in kept if e.value is not None):
+            vpn = self.table.get(id)
+            for lost in yielded(self.local[SUPERSEDED], vpn, self.now())[-1:] if vpn is not None else ():
+                what = f"version {lost.version} of {self.site} yielded to {lost.by}, which adopted it: {lost.what}"
+                self.tell("superseded", id, lost.by, what)
+                self.ports.log.warning("superseded", vpn=id, by=lost.by, what=lost.what)
 
     def _seal(self, draft: Draft, order: Order) -> Record:
         return self.ports.keys.seal(self.site, draft, order)

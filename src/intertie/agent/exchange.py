@@ -320,6 +320,21 @@ class Exchange:
         await self.hear(reply, answers=True)
         return reply
 
+    async def answers(self, peer: str, seconds: float) -> bool:
+        """Whether a peer says anything within that time; one that cannot be called, whether it spoke lately."""
+        pinned = trust.pins(self.agent.table).get(peer)
+        if pinned is None:
+            return False
+        if not pinned.address:
+            silent = asyncio.get_running_loop().time() - self.agent.peer(peer).heard_at
+            return silent < SILENT_AFTER * self.agent.settings.heartbeat
+        try:
+            async with asyncio.timeout(seconds):
+                await self.speak(peer, pinned)
+        except (IntertieError, TimeoutError):
+            return False
+        return True
+
     async def _back_off(self, peer: str, error: IntertieError) -> None:
         state = self.agent.peer(peer)
         if state.failures == 0:

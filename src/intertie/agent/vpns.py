@@ -15,6 +15,8 @@ from intertie.agent.health import Health
 from intertie.agent.volatile import Whispers
 from intertie.agent.vpn_plans import ANY, VpnPlans, Wish, as_planned, changed, check_version, ended
 from intertie.agent.vpn_views import Outcome, Pending, Verified, busy, pair_view
+from intertie.agent.yielded import SPACE as SUPERSEDED
+from intertie.agent.yielded import shown as yielded
 from intertie.model.bodies import Attachment, ProposalBody, Require, VpnBody, Word
 from intertie.model.codec import check_name
 from intertie.model.errors import Conflict, IntertieError, NotFound, Refused, Unavailable
@@ -77,7 +79,9 @@ class Vpns:
 
     def _view(self, vpn: Record, sights: Sights | None = None) -> VpnView:
         project = project_here(self.agent.table, vpn)
-        return view(self.agent.table, vpn, self._health.sights() if sights is None else sights, project)
+        found = view(self.agent.table, vpn, self._health.sights() if sights is None else sights, project)
+        lost = yielded(self.agent.local.get(SUPERSEDED, {}), vpn, self.agent.now())
+        return replace(found, superseded=lost) if lost else found
 
     # ── Making ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -279,14 +283,35 @@ class Vpns:
             raise Conflict(answer.reason.text, code=answer.reason.code, hint=answer.reason.hint, sites=(vpn.home,))
         return Outcome(vpn=self._view(self._record(vpn.id)))
 
-    async def adopt(self, caller: Caller, wanted: str, base: str = "*") -> VpnView:
-        """This site becomes the home of a Vpn whose home is lost (rule 14)."""
+    async def adopt(self, caller: Caller, wanted: str, base: str = "*", force: bool = False) -> VpnView:
+        """This site becomes the home of a Vpn whose home is lost (rule 14). Conflict (owner-up) if that answers when
+        it is asked, unless by `force`."""
         caller.needs(Role.ADMIN)
         vpn = self._standing(caller, wanted)
         check_version(vpn, base)
         self.agent.needs_its_past()
+        change.adopted_vpn(self.agent.table, vpn)  # what cannot be anyway is said before the home is asked
+        if not force:
+            await self._check_lost(vpn)
         await self.agent.write(lambda s: [change.adopted_vpn(s.table, self._record(vpn.id))])
         return self._view(self._record(vpn.id))
+
+    async def _check_lost(self, vpn: Record) -> None:
+        heirs = vpn.body.successors
+        if heirs and self.agent.site not in heirs:
+            raise Conflict(
+                f"{vpn.body.name} names {', '.join(heirs)} to follow {vpn.home}",
+                code="owner-up",
+                hint=f"at {heirs[0]}: intertie vpn adopt {vpn.body.name}; here: --force",
+                sites=heirs,
+            )
+        if await self._exchange.answers(vpn.home, LONGEST_WORD):
+            raise Conflict(
+                f"{vpn.home}, the home of {vpn.body.name}, answers",
+                code="owner-up",
+                hint="ask it for the change (vpn update, vpn delete); to become the home though it is there: --force",
+                sites=(vpn.home,),
+            )
 
     # ── Verifying ──────────────────────────────────────────────────────────────────────────────────────────
 

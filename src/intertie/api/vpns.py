@@ -20,6 +20,7 @@ router = APIRouter(prefix="/vpns", tags=["vpns"])
 
 REFUSALS = ("no-common-transport", "unknown-site", "refused-by-member", "owner-silent", "storage")
 Named = Annotated[str, Query(description="Only the Vpn of this name.", max_length=63)]
+Anyway = Annotated[bool, Query(description="Though its home answers.")]
 Force = Annotated[bool, Query(description="Do not wait for ports in use; destroys nothing that is.")]
 
 
@@ -151,8 +152,13 @@ async def verify_vpn(use: Uses, who: Reader, id: str) -> Verified:
     return await use.vpns.verify(who, id)
 
 
-@router.post("/{id}/adopt", summary="Become its home", responses=problems("not-found", "stale", "storage"))
-async def adopt_vpn(use: Uses, who: Admin, response: Response, id: str, match: MayMatch) -> VpnView:
-    """For a Vpn whose home is lost for good. Should it return, it yields."""
+@router.post(
+    "/{id}/adopt", summary="Become its home", responses=problems("not-found", "stale", "owner-up", "storage")
+)
+async def adopt_vpn(
+    use: Uses, who: Admin, response: Response, id: str, match: MayMatch, force: Anyway = False
+) -> VpnView:
+    """For a Vpn whose home is lost for good; refused while it answers. Should it return, it yields, and shows what it
+    wrote meanwhile as `superseded`."""
     base = base_of(match, use.vpns.get(who, id))
-    return tagged(response, await use.vpns.adopt(who, id, base))
+    return tagged(response, await use.vpns.adopt(who, id, base, force))

@@ -87,11 +87,11 @@ def gc(
     if not found.parts("changes"):
         session.screen.note("nothing to remove" if not found.parts("kept") else "nothing was removed")
     elif plan:
-        words = ["gc", *(["--force"] if force else []), "--base", found.text("base_version")]
+        words = ["intertie", "gc", *(["--force"] if force else []), "--base", found.text("base_version")]
         session.screen.note("this is a plan: nothing was changed")
         session.screen.line()
         session.screen.line("apply exactly this:")
-        session.screen.line(f"  intertie {' '.join(words)}")
+        session.screen.line(f"  {' '.join(words)}")
     else:
         session.screen.note("removed")
 

@@ -50,9 +50,28 @@ def show_vpn(screen: Screen, vpn: Body) -> None:
             screen.line(f"  {each.text('site')}: {why}")
         if hint:
             screen.line(f"    hint: {hint}")
+    for each in vpn.parts("superseded"):
+        screen.line()
+        for line in _superseded(vpn, each):
+            screen.line(line)
     if pairs := vpn.parts("pairs"):
         screen.line()
         screen.table(Table(PAIRS, [_pair(each) for each in pairs]))
+
+
+def _superseded(vpn: Body, lost: Body) -> list[str]:
+    """What this site wrote before it heard of the adoption, and how to ask for it again."""
+    words = f"  {lost.text('by')} adopted it; version {lost.text('version')}, written here, yielded "
+    name = vpn.text("name")
+    again = ["delete", name] if lost.flag("ending") else ["update", name]
+    if not lost.flag("ending"):
+        for each in lost.parts("attachments"):
+            again += ["-a", ":".join(part for part in (each.text("site"), each.text("network")) if part)]
+        again += ["--name", lost.text("name")] if lost.text("name") != name else []
+    return [
+        f"{words}{age(lost.text('at'))}: {lost.text('what')}",
+        f"    again: {shlex.join(['intertie', 'vpn', *again])}",
+    ]
 
 
 def _facts(vpn: Body) -> list[tuple[str, str]]:
@@ -146,4 +165,4 @@ def show_plan(screen: Screen, body: Body, words: Sequence[str] = ()) -> None:
     if words and base:
         screen.line()
         screen.line("apply exactly this:")
-        screen.line(f"  intertie vpn {shlex.join([*words, '--base', base])}")
+        screen.line(f"  {shlex.join(['intertie', 'vpn', *words, '--base', base])}")

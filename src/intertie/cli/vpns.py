@@ -201,10 +201,16 @@ def verify(session: Session, name: NAME) -> None:
 
 
 @command(app, "adopt")
-def adopt(session: Session, name: NAME) -> None:
+def adopt(
+    session: Session,
+    name: NAME,
+    force: Annotated[bool, typer.Option("--force", help="Though its home answers.")] = False,
+) -> None:
     """Become the home of a Vpn whose home is lost for good."""
     vpn = lookup.vpn(session.client, name)
-    _shown(session, session.client.call("POST", f"{_path(vpn.body)}/adopt", headers={"If-Match": vpn.etag}).body)
+    query = {"force": "true"} if force else {}
+    path = f"{_path(vpn.body)}/adopt"
+    _shown(session, session.client.call("POST", path, query=query, headers={"If-Match": vpn.etag}).body)
 
 
 @command(app, "events")

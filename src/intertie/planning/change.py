@@ -308,5 +308,5 @@ def adopted_vpn(table: Table, vpn: Record) -> Draft:
     if project is None:
         raise Refused(f"project {vpn.body.project} of {vpn.home} stands for none here", code="forbidden")
     # A record speaks of its home's project: from now on that is this site's.
-    draft = version_of(vpn, replace(vpn.body, project=project))
+    draft = version_of(vpn, replace(vpn.body, project=project, adopted=vpn.order))
     return replace(draft, epoch=vpn.order.epoch + 1, adopter=table.site)

@@ -10,6 +10,7 @@ from enum import StrEnum
 from intertie.model.bodies import AnswerBody, Attachment, Range, VpnBody, Word
 from intertie.model.records import Record, State
 from intertie.planning.held import untaken
+from intertie.planning.superseded import SupersededView
 from intertie.planning.table import Table
 
 
@@ -94,6 +95,8 @@ class VpnView:
     prefixes: tuple[str, ...]
     members: tuple[MemberView, ...]
     pairs: tuple[PairView, ...]
+    superseded: tuple[SupersededView, ...] = ()
+    """What this site wrote as its home before it heard that another had adopted it."""
 
 
 def pair_sight(sights: Sights, vpn: str, a: str, b: str) -> Sight:

@@ -51,6 +51,14 @@ PLANS: dict[str, Cell] = {
     ),
 }
 
+OWNER_UP = never(
+    409,
+    "owner-up",
+    "nantes, the home of stretch, answers",
+    "ask it for the change (vpn update, vpn delete); to become the home though it is there: --force",
+    "It is asked, and not only when it was heard last.",
+)
+
 WELL: dict[str, Cell] = {
     **LOCAL,
     **PLANS,
@@ -78,7 +86,8 @@ WELL: dict[str, Cell] = {
     "vpn-delete-force": now(204),
     "vpn-delete-elsewhere": now(204),
     "vpn-delete-force-elsewhere": now(204),
-    "vpn-adopt": now(200, "owner rennes, phase ready"),
+    "vpn-adopt": OWNER_UP,
+    "vpn-adopt-force": now(200, "owner rennes, phase ready"),
     "vpn-verify": look(
         "ok true; lyon→nantes, lyon→rennes, nantes→lyon, nantes→rennes, rennes→lyon, rennes→nantes cross"
     ),
@@ -149,7 +158,8 @@ PEER_SILENT: dict[str, Cell] = {
     ),
     "vpn-delete-elsewhere": later(202, "phase deleting: lyon has not answered", GONE_LATER),
     "vpn-delete-force-elsewhere": now(204, words="As at the home."),
-    "vpn-adopt": now(
+    "vpn-adopt": OWNER_UP,
+    "vpn-adopt-force": now(
         200,
         "owner rennes, phase degraded: no probe crossed lately between nantes–lyon, lyon–rennes",
         "An operator's word: it needs nobody's consent. The old home yields.",
@@ -210,6 +220,11 @@ OWNER_SILENT: dict[str, Cell] = {
         503, "owner-silent", SILENT_HOME, ADOPT, "Force skips ports in use, not the home. " + WITHDRAWN
     ),
     "vpn-adopt": now(
+        200,
+        "owner rennes, phase degraded: no probe crossed lately between nantes–lyon, nantes–rennes",
+        "rennes is the home from now on, and can change and delete it. nantes yields when it returns.",
+    ),
+    "vpn-adopt-force": now(
         200,
         "owner rennes, phase degraded: no probe crossed lately between nantes–lyon, nantes–rennes",
         "rennes is the home from now on, and can change and delete it. nantes yields when it returns.",
@@ -280,7 +295,8 @@ MAJORITY_GONE: dict[str, Cell] = {
         GONE_LATER,
     ),
     "vpn-delete-force-elsewhere": now(204, words="As at the home."),
-    "vpn-adopt": now(200, f"owner rennes, {_LOST}", "An operator's word, not a vote."),
+    "vpn-adopt": OWNER_UP,
+    "vpn-adopt-force": now(200, f"owner rennes, {_LOST}", "An operator's word, not a vote."),
     "vpn-verify": look(
         "ok false; nantes→rennes, rennes→nantes cross; "
         + "; ".join(
@@ -325,6 +341,11 @@ ALONE: dict[str, Cell] = {
     "vpn-delete-elsewhere": OWNER_SILENT["vpn-delete-elsewhere"],
     "vpn-delete-force-elsewhere": OWNER_SILENT["vpn-delete-force-elsewhere"],
     "vpn-adopt": now(
+        200,
+        f"owner rennes, {_NOBODY}",
+        "It is so here at once, and everywhere when the others hear of it: be sure that the home is gone for good.",
+    ),
+    "vpn-adopt-force": now(
         200,
         f"owner rennes, {_NOBODY}",
         "It is so here at once, and everywhere when the others hear of it: be sure that the home is gone for good.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.federation.partitions.cell import Cell, already, later, look, never, now, retry, unseen
-from tests.federation.partitions.cells_links import LOCAL, PLANS, WELL, no_agent, not_asked
+from tests.federation.partitions.cells_links import LOCAL, OWNER_UP, PLANS, WELL, no_agent, not_asked
 
 # ── Disk full ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -19,6 +19,7 @@ _FULL = retry(
 
 DISK_FULL: dict[str, Cell] = {
     **{id: cell if cell.told.code or cell.ends.name == "LOOK" else _FULL for id, cell in WELL.items()},
+    "vpn-adopt": replace(_FULL, again=False),
     "site-join": retry(
         _FULL.told.status,
         _FULL.told.code,
@@ -124,7 +125,8 @@ BACKUP: dict[str, Cell] = {
         "nantes, the home of stretch, does not answer",
         "try later; if nantes is gone for good: intertie vpn adopt stretch",
     ),
-    "vpn-adopt": _MEMBER,
+    "vpn-adopt": replace(_MEMBER, again=False, words="The home may be there, once it can be asked."),
+    "vpn-adopt-force": _MEMBER,
     "vpn-verify": look(
         "ok false; none crosses; "
         + "; ".join(
@@ -238,7 +240,8 @@ PEER_FORGOTTEN: dict[str, Cell] = {
     "vpn-delete-force": now(204, words=_NOT_HEARD),
     "vpn-delete-elsewhere": now(204),
     "vpn-delete-force-elsewhere": now(204),
-    "vpn-adopt": now(200, f"owner rennes, {_STILL_NAMED}", "lyon does not hear of its new home."),
+    "vpn-adopt": OWNER_UP,
+    "vpn-adopt-force": now(200, f"owner rennes, {_STILL_NAMED}", "lyon does not hear of its new home."),
     "vpn-verify": look(
         "ok false; nantes→rennes, rennes→lyon, rennes→nantes cross; "
         "lyon→? broken at agent: lyon is no peer of nantes: its pairs were not run; forwarding may go on; "
