@@ -285,6 +285,8 @@ async def test_a_change_asked_for_elsewhere_waits_for_the_home() -> None:
     assert "vpn adopt azure" in told["hint"]
     later = await lyon.call("DELETE", "/v1/vpns/azure", None, If_Match="*")
     assert (later.status_code, later.json()["pending"]["waiting_for"]) == (202, "nantes")
+    shown = (await lyon.get("/v1/vpns/azure")).json()["proposals"]
+    assert [(p["change"], p["answer"], p["waiting_for"]) for p in shown] == [("delete", "waiting", "nantes")]
     adopted = await lyon.post("/v1/vpns/azure/adopt", If_Match="*")
     assert (adopted.status_code, adopted.json()["owner"], adopted.json()["epoch"]) == (200, "lyon", 1)
     assert adopted.headers["etag"].startswith('"1.')

@@ -129,6 +129,7 @@ def full(site: Site) -> Site:
 TABLES = {
     "vpn-list": ("vpn", "list"),
     "vpn-show": ("vpn", "show", "blue"),
+    "vpn-show-proposals": ("vpn", "show", "blue"),
     "vpn-show-superseded": ("vpn", "show", "blue"),
     "vpn-verify": ("vpn", "verify", "blue"),
     "vpn-create-plan": ("vpn", "create", "x", "--kind", "l2", "-a", "nantes:blue", "-a", "rennes", "--plan"),
@@ -149,6 +150,22 @@ TABLES = {
 
 @pytest.mark.parametrize("name", TABLES)
 def test_tables(cli: Runner, full: Site, name: str) -> None:
+    if name == "vpn-show-proposals":
+        asked = {
+            "proposal": "nantes.proposal.01k",
+            "change": "update",
+            "name": "azure",
+            "members": ["lyon", "nantes"],
+            "force": False,
+            "waiting_for": "lyon",
+            "not_after": "2026-11-22T03:10:00Z",
+            "answer": "waiting",
+            "reason": "",
+            "hint": "",
+        }
+        no = {**asked, "change": "delete", "name": "", "members": [], "force": True, "answer": "refused"}
+        refused = {**no, "reason": "project demo of nantes may not change it"}
+        full.holds_vpn({**BLUE, "owner": "lyon", "proposals": [asked, refused]})
     if name == "vpn-show-superseded":
         wishes = [{"site": "nantes", "network": "blue"}, {"site": "rennes", "network": ""}]
         lost = {

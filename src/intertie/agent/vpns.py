@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from intertie.agent.access import Caller, Role
 from intertie.agent.agent import Agent
 from intertie.agent.exchange import Exchange
 from intertie.agent.health import Health
+from intertie.agent.repeat import Repeat
 from intertie.agent.volatile import Whispers
 from intertie.agent.vpn_plans import ANY, VpnPlans, Wish, as_planned, changed, check_version, ended
 from intertie.agent.vpn_views import Outcome, Pending, Verified, busy, pair_view
@@ -19,22 +19,18 @@ from intertie.agent.yielded import SPACE as SUPERSEDED
 from intertie.agent.yielded import shown as yielded
 from intertie.model.bodies import Attachment, ProposalBody, Require, VpnBody, Word
 from intertie.model.codec import check_name
-from intertie.model.errors import Conflict, IntertieError, NotFound, Refused, Unavailable
+from intertie.model.errors import Conflict, IntertieError, NotFound, Unavailable
 from intertie.model.records import Draft, Kind, Record, State
-from intertie.model.storage import LocalEntry
 from intertie.model.wire import ToldPair
 from intertie.planning import change, trust
 from intertie.planning.admit import Situation, project_here
 from intertie.planning.advertise import withdrawal
 from intertie.planning.change import VpnRequest
 from intertie.planning.held import takes_part
-from intertie.planning.proposals import proposal_id
+from intertie.planning.proposals import gone, proposal_id
 from intertie.planning.status import Phase, Sights, VpnView, view
 
-IDEMPOTENCY = "idempotency"
 PROPOSAL_LIFE = timedelta(minutes=10)
-KEY_LIFE = timedelta(hours=24)
-"""How long an Idempotency-Key is remembered."""
 LONGEST_WAIT = 60.0
 LONGEST_WORD = 5.0
 """Seconds for which a verification waits for a member's agent to say anything."""
@@ -93,42 +89,24 @@ class Vpns:
         caller.needs(Role.MEMBER)
         async with self._making:
             # One at a time, so that of two deliveries of one request the second finds what the first made.
-            id = self._made_before(caller, request, key) or await self._make(caller, request, key, base)
+            again = Repeat(self.agent, caller.project, key, repr((caller.project, request)))
+            id = again.made(self._stands) or await self._make(caller, request, again, base)
         await self._until(id, _settled, wait)
         await self._raise_if_refused(id, wait)
         return self._view(self._record(id))
 
-    async def _make(self, caller: Caller, request: VpnRequest, key: str, base: str) -> str:
+    def _stands(self, id: str) -> bool:
+        record = self.agent.table.get(id)
+        return record is not None and _shown(record)
+
+    async def _make(self, caller: Caller, request: VpnRequest, again: Repeat, base: str) -> str:
         self.agent.needs_its_past()
         id, now = self._id(), self.agent.now()
-        notes = self._notes(caller, request, key, id) if key else []
 
         def decide(s: Situation) -> list[Draft]:
             return [as_planned(s, None, change.new_vpn(s, request, caller.project, id, now), base)]
 
-        await self.agent.write(decide, notes)
-        return id
-
-    def _notes(self, caller: Caller, request: VpnRequest, key: str, id: str) -> list[LocalEntry]:
-        """The key, and the end of those whose time is over."""
-        now = self.agent.now()
-        kept = self.agent.local.get(IDEMPOTENCY, {})
-        over = [k for k, v in kept.items() if datetime.fromisoformat(json.loads(v)["at"]) < now - KEY_LIFE]
-        value = {"id": id, "spec": _spec(caller, request), "at": now.isoformat()}
-        entry = LocalEntry(IDEMPOTENCY, f"{caller.project} {key}", json.dumps(value))
-        return [*(LocalEntry(IDEMPOTENCY, k, None) for k in over), entry]
-
-    def _made_before(self, caller: Caller, request: VpnRequest, key: str) -> str | None:
-        entry = self.agent.local.get(IDEMPOTENCY, {}).get(f"{caller.project} {key}") if key else None
-        if entry is None:
-            return None
-        found = json.loads(entry)
-        if found["spec"] != _spec(caller, request):
-            raise Refused("this Idempotency-Key was used for another request", hint="take a new key")
-        id = str(found["id"])
-        record = self.agent.table.get(id)
-        if record is None or not _shown(record):
-            raise Conflict("what this Idempotency-Key made has ended since", hint="take a new key to make another")
+        await self.agent.write(decide, again.notes(id))
         return id
 
     def _id(self) -> str:
@@ -268,7 +246,7 @@ class Vpns:
         while (answer := self.agent.table.answers(id).get(vpn.home)) is None and (left := until - loop.time()) > 0:
             await self.agent.news.wait(min(left, 1.0))
         if answer is None and wait:
-            await self.agent.write(lambda s: [_proposal_gone(s, id)])
+            await self.agent.write(lambda s: [gone(s.table, id)])
             raise Unavailable(
                 f"{vpn.home}, the home of {vpn.body.name}, does not answer",
                 code="owner-silent",
@@ -278,10 +256,18 @@ class Vpns:
         if answer is None:
             pending = Pending(proposal=id, waiting_for=vpn.home)
             return Outcome(vpn=self._view(self._record(vpn.id)), pending=pending)
-        await self.agent.write(lambda s: [_proposal_gone(s, id)])
+        await self.agent.write(lambda s: [gone(s.table, id)])
         if answer.word is Word.REFUSED and answer.reason is not None:
             raise Conflict(answer.reason.text, code=answer.reason.code, hint=answer.reason.hint, sites=(vpn.home,))
         return Outcome(vpn=self._view(self._record(vpn.id)))
+
+    async def withdraw(self, caller: Caller, wanted: str, proposal: str = "") -> None:
+        """Ask no more for the change `proposal`, or for any. What its home has applied already stays applied."""
+        caller.needs(Role.MEMBER)
+        asked = [p.proposal for p in self.get(caller, wanted).proposals if proposal in ("", p.proposal)]
+        if not asked:
+            raise NotFound(f"no change of {wanted} waits here for its home", hint=f"intertie vpn show {wanted}")
+        await self.agent.write(lambda s: [gone(s.table, id) for id in asked])
 
     async def adopt(self, caller: Caller, wanted: str, base: str = "*", force: bool = False) -> VpnView:
         """This site becomes the home of a Vpn whose home is lost (rule 14). Conflict (owner-up) if that answers when
@@ -348,10 +334,6 @@ class Vpns:
         return (lost,)
 
 
-def _spec(caller: Caller, request: VpnRequest) -> str:
-    return repr((caller.project, request))
-
-
 def _shown(vpn: Record) -> bool:
     """Ended Vpns are not shown, but for one that a refusal ended and nobody has deleted yet."""
     return vpn.live or vpn.body.refusal is not None
@@ -381,16 +363,3 @@ def _ending(situation: Situation, vpn: Record, force: bool, base: str) -> list[D
         return [_acknowledged(vpn)] if vpn.body.refusal is not None else []
     draft = as_planned(situation, vpn, ended(vpn, force), base)
     return [draft] if force or vpn.header.state is not State.CLOSING else []
-
-
-def _proposal_gone(situation: Situation, id: str) -> Draft:
-    record = situation.table.get(id)
-    assert record is not None
-    return Draft(
-        kind=Kind.PROPOSAL,
-        id=id,
-        state=State.WITHDRAWN,
-        names=record.header.names,
-        body=record.body,
-        base=record.order,
-    )

@@ -146,6 +146,17 @@ async def end_vpn(
     return shown(response, outcome) if outcome is not None else Response(None, 204, response.headers)
 
 
+@router.delete(
+    "/{id}/proposals/{proposal}",
+    status_code=204,
+    summary="Withdraw a proposal",
+    responses=problems("not-found", "storage"),
+)
+async def withdraw_proposal(use: Uses, who: Member, id: str, proposal: str) -> None:
+    """A change that was asked for here and waits for the home, another site. What that has applied stays applied."""
+    await use.vpns.withdraw(who, id, proposal)
+
+
 @router.post("/{id}/verify", summary="Send packets now", responses=problems("not-found", "stale"))
 async def verify_vpn(use: Uses, who: Reader, id: str) -> Verified:
     """Every pair of hosts, from each member's own, packets of the full MTU included. Where one is lost: why."""

@@ -87,8 +87,19 @@ def _facts(vpn: Body) -> list[tuple[str, str]]:
         ("require", vpn.text("require")),
         ("created", moment(vpn.text("created_at"))),
         ("pending", f"a change waits for {pending}, the home" if pending else ""),
+        *(("pending", _proposal(each)) for each in vpn.parts("proposals")),
         ("reason", vpn.text("reason")),
     ]
+
+
+def _proposal(asked: Body) -> str:
+    """A change that was asked for here, and what its home says."""
+    what = asked.text("change") + (" --force" if asked.flag("force") else "")
+    to = f" to {asked.text('name')}: {', '.join(asked.texts('members'))}" if asked.texts("members") else ""
+    if asked.text("answer") == "waiting":
+        until = f"waits for {asked.text('waiting_for')} until {moment(asked.text('not_after'))}"
+        return f"{what}{to} {until}; intertie vpn withdraw"
+    return f"{what}{to} was {asked.text('answer')} by {asked.text('waiting_for')}: {asked.text('reason')}"
 
 
 def _member(member: Body) -> tuple[str, ...]:

@@ -200,6 +200,16 @@ def verify(session: Session, name: NAME) -> None:
         raise typer.Exit(Exit.FAILED)
 
 
+@command(app, "withdraw")
+def withdraw(session: Session, name: NAME) -> None:
+    """Ask no more for changes that wait for the Vpn's home, another site."""
+    vpn = lookup.vpn(session.client, name).body
+    waiting = [each.text("proposal") for each in vpn.parts("proposals")]
+    for each in waiting:
+        session.client.call("DELETE", f"{_path(vpn)}/proposals/{segment(each)}")
+    session.screen.note(f"withdrawn: {len(waiting)}" if waiting else f"no change of {name} waits for its home")
+
+
 @command(app, "adopt")
 def adopt(
     session: Session,

@@ -10,6 +10,7 @@ from enum import StrEnum
 from intertie.model.bodies import AnswerBody, Attachment, Range, VpnBody, Word
 from intertie.model.records import Record, State
 from intertie.planning.held import untaken
+from intertie.planning.proposals import ProposalView, proposed
 from intertie.planning.superseded import SupersededView
 from intertie.planning.table import Table
 
@@ -95,6 +96,8 @@ class VpnView:
     prefixes: tuple[str, ...]
     members: tuple[MemberView, ...]
     pairs: tuple[PairView, ...]
+    proposals: tuple[ProposalView, ...] = ()
+    """Changes that were asked for here, and that the home, another site, has not applied."""
     superseded: tuple[SupersededView, ...] = ()
     """What this site wrote as its home before it heard that another had adopted it."""
 
@@ -134,6 +137,7 @@ def view(table: Table, vpn: Record, sights: Sights, project: str | None = None) 
         prefixes=tuple(str(p) for p in body.prefixes),
         members=tuple(_member(a, answers.get(a.site), pairs, vpn) for a in body.attachments),
         pairs=pairs,
+        proposals=proposed(table, vpn.id) if vpn.home != table.site else (),
     )
 
 
