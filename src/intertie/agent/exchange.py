@@ -161,7 +161,12 @@ class Exchange:
 
     def _genuine(self, record: Record, peer: str, pinned: IntroductionBody) -> bool:
         """Whether a record may be believed: the peer's own, signed by its root, and within what a peer may say."""
-        problem = acceptable(self.agent.table, peer, record)
+        problem: str | None = "it cannot be judged here"
+        try:
+            problem = acceptable(self.agent.table, peer, record)
+        except Exception:
+            # Of the loop over a peer's records: what one of them does to a rule is not for the others to bear.
+            self.agent.ports.log.exception("record not judged", peer=peer, record=record.id)
         if problem is None and not self.agent.ports.keys.verify(pinned.root, record):
             problem = "the signature is not its home's"
         if problem is not None:

@@ -17,6 +17,7 @@ from intertie.planning import ranges
 from intertie.planning.admit import Situation, attachment_of, gateways_of, held_here, overlapping
 from intertie.planning.change import common_mtu
 from intertie.planning.compile import network_ranges, wanted_networks
+from intertie.planning.faults import apart
 from intertie.planning.identity import made_network
 from intertie.planning.plausible import usable_prefix
 from intertie.planning.take_up import hint_of, remedy, taken_up, taken_up_with_hosts
@@ -152,11 +153,12 @@ class Networks:
 
     def hosts(self, caller: Caller) -> list[HostView]:
         networks = wanted_networks(self.agent.table)
-        return [
-            self._host_view(r.id, b, networks.get(b.network))
-            for r, b in self.agent.table.bodies(Kind.HOST, HostBody)
-            if caller.sees(b.project)
-        ]
+        found: list[HostView] = []
+        for record, body in self.agent.table.bodies(Kind.HOST, HostBody):
+            with apart(self.agent.table.faults, record.id):
+                if caller.sees(body.project):
+                    found.append(self._host_view(record.id, body, networks.get(body.network)))
+        return found
 
     def host(self, caller: Caller, wanted: str) -> HostView:
         """By id or name. NotFound also for what is another project's."""

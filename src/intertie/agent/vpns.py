@@ -26,6 +26,7 @@ from intertie.planning import change, trust
 from intertie.planning.admit import Situation, project_here
 from intertie.planning.advertise import withdrawal
 from intertie.planning.change import VpnRequest
+from intertie.planning.faults import apart
 from intertie.planning.held import takes_part
 from intertie.planning.proposals import gone, proposal_id
 from intertie.planning.status import Phase, Sights, VpnView, view
@@ -51,9 +52,13 @@ class Vpns:
 
     def all(self, caller: Caller) -> list[VpnView]:
         """Vpns of the caller's project that this site is a member of, in order of creation."""
-        found = [r for r in self.agent.table.all_of(Kind.VPN) if _shown(r) and self._seen_by(caller, r)]
+        found: list[VpnView] = []
         sights = self._health.sights()
-        return [self._view(r, sights) for r in sorted(found, key=lambda r: (r.body.created_at, r.id))]
+        for record in self.agent.table.all_of(Kind.VPN):
+            with apart(self.agent.table.faults, record.id):
+                if _shown(record) and self._seen_by(caller, record):
+                    found.append(self._view(record, sights))
+        return sorted(found, key=lambda v: (v.created_at, v.id))
 
     def get(self, caller: Caller, wanted: str) -> VpnView:
         """By id or name. NotFound also for what is another project's."""

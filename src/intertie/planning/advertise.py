@@ -26,6 +26,7 @@ from intertie.planning.admit import (
     refused,
     share_of,
 )
+from intertie.planning.faults import apart
 from intertie.planning.held import has_left
 from intertie.planning.identity import answer_id, made_network
 from intertie.planning.plausible import fits
@@ -48,14 +49,17 @@ def advertise(situation: Situation, ids: Collection[str] | None = None, untold: 
     before: list[tuple[str, Record | None]] = []
     try:
         for vpn in sorted(records, key=lambda r: r.order):
-            if vpn.header.kind is not Kind.VPN or (untold and unsure(table, vpn, untold)):
+            if vpn.header.kind is not Kind.VPN:
                 continue
-            if (draft := next_answer(situation, vpn)) is not None:
-                drafts.append(draft)
-                # What is promised to one Vpn, the next must not be promised again, though nothing is written yet.
-                before.append((vpn.id, table.suppose(vpn.id, _unsigned(table.site, draft))))
-            if vpn.home == table.site and (draft := next_version(situation, vpn)) is not None:
-                drafts.append(draft)
+            with apart(table.faults, vpn.id):
+                if untold and unsure(table, vpn, untold):
+                    continue
+                if (draft := next_answer(situation, vpn)) is not None:
+                    drafts.append(draft)
+                    # What is promised to one Vpn, the next must not be promised again, though nothing is written yet.
+                    before.append((vpn.id, table.suppose(vpn.id, _unsigned(table.site, draft))))
+                if vpn.home == table.site and (draft := next_version(situation, vpn)) is not None:
+                    drafts.append(draft)
     finally:
         for id, answer in reversed(before):
             table.suppose(id, answer)

@@ -12,6 +12,7 @@ from intertie.planning import trust
 from intertie.planning.admit import Situation
 from intertie.planning.advertise import withdrawal
 from intertie.planning.change import changed_vpn, closed_vpn
+from intertie.planning.faults import apart
 from intertie.planning.identity import answer_id
 from intertie.planning.table import Table
 
@@ -84,10 +85,11 @@ def decide(situation: Situation, now: datetime) -> list[Draft]:
     moved: set[str] = set()
     pinned = trust.pins(situation.table)
     for record in situation.table.all_of(Kind.PROPOSAL):
-        if record.home == situation.site:
-            drafts += _past(situation.table, record, now)
-        elif situation.site in record.header.names and record.home in pinned:
-            drafts += _answered(situation, record, now, moved)
+        with apart(situation.table.faults, record.id):
+            if record.home == situation.site:
+                drafts += _past(situation.table, record, now)
+            elif situation.site in record.header.names and record.home in pinned:
+                drafts += _answered(situation, record, now, moved)
     return drafts
 
 

@@ -33,11 +33,14 @@ class Table:
         self._count: Counter[tuple[str, Kind]] = Counter()
         self._changes: dict[Kind, int] = dict.fromkeys(Kind, 0)
         self._derived: dict[Hashable, tuple[tuple[Hashable, ...], Any]] = {}
+        self.faults: dict[str, str] = {}
+        """Records (ids) that decisions on what stands stumbled over, and how (`planning.faults`)."""
         for record in sorted(records, key=lambda r: r.cursor):
             self.apply(record)
 
     def apply(self, record: Record) -> None:
         """Put `record` in the place of any earlier version of it."""
+        self.faults.clear()  # all is decided on anew
         kind = record.header.kind
         # A new version of a record that is there leaves the order of ids as it is.
         order = self._sorted.pop(kind, None)
