@@ -159,7 +159,7 @@ async def test_plans_show_and_change_nothing() -> None:
     world, nantes, _ = await three()
     plan = await nantes.post("/v1/vpns?plan=true", BLUE)
     assert plan.status_code == 200
-    assert plan.json()["base_version"].startswith("new~")
+    assert plan.json()["base_version"].startswith("new+")
     assert {c["site"] for c in plan.json()["changes"]} == {"nantes", "lyon"}
     assert (await nantes.get("/v1/vpns")).json()["items"] == []
     is_problem(
@@ -173,7 +173,7 @@ async def test_plans_show_and_change_nothing() -> None:
     ):
         told = await nantes.call(method, path, body, If_Match=f'"{base}"')
         assert told.status_code == 200
-        assert told.json()["base_version"].partition("~")[0] == base
+        assert told.json()["base_version"].partition("+")[0] == base
         assert any("segment blue" in c["text"] for c in told.json()["changes"])
         is_problem(await nantes.call(method, path, body, If_Match='"0.1.1"'), 412, "stale")
     assert (await nantes.get("/v1/vpns/blue")).headers["etag"] == f'"{base}"'
@@ -187,7 +187,8 @@ async def test_a_plan_is_applied_as_it_was_read_or_not_at_all() -> None:
     await world.net("nantes", "green", "10.9.0.0/24")
     await made(nantes, wish("other", "l2", "nantes:green", "rennes"))
     # The numbers that it would have had are another's.
-    is_problem(await nantes.post("/v1/vpns", BLUE, If_Match=f'"{first["base_version"]}"'), 412, "stale")
+    for old in (first["base_version"], "0.1.5", "new"):
+        is_problem(await nantes.post("/v1/vpns", BLUE, If_Match=f'"{old}"'), 412, "stale")
     again = (await nantes.post("/v1/vpns?plan=true", BLUE)).json()
     done = await nantes.post("/v1/vpns", BLUE, If_Match=f'"{again["base_version"]}"', **WAIT)
     assert done.status_code == 201

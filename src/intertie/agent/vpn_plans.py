@@ -80,8 +80,10 @@ def ended(vpn: Record, force: bool) -> Draft:
 
 
 def as_planned(situation: Situation, vpn: Record | None, draft: Draft, base: str) -> Draft:
-    """`draft`, if it does what the plan named `base` said; Conflict (stale) otherwise. Other bases name no plan."""
-    if "~" in base and base_of(vpn, draft, foresee(situation, vpn, draft)) != base:
+    """`draft`, if it does what the plan named `base` said; Conflict (stale) otherwise. A version alone names none, and
+    what is new has no version."""
+    free = base == ANY or (vpn is not None and "+" not in base)
+    if not free and base_of(vpn, draft, foresee(situation, vpn, draft)) != base:
         raise Conflict(
             f"{draft.body.name}: this would not do any more what the plan {base} says",
             hint="plan it again, and look what has moved",

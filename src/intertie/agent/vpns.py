@@ -164,7 +164,7 @@ class Vpns:
             check_name(name)
         wish = Wish(name, tuple(attachments))
         if vpn.home != self.agent.site:
-            if "~" in base:
+            if "+" in base:
                 as_planned(self.agent.situation, vpn, changed(self.agent.situation, vpn, wish), base)
             body = ProposalBody(
                 vpn=vpn.id,
@@ -190,7 +190,7 @@ class Vpns:
         vpn = self._find(caller, wanted)
         check_version(vpn, base)
         if vpn.home != self.agent.site:
-            if "~" in base:
+            if "+" in base:
                 as_planned(self.agent.situation, vpn, ended(vpn, force), base)
             body = ProposalBody(
                 vpn=vpn.id,

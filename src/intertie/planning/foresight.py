@@ -121,7 +121,7 @@ def base_of(vpn: Record | None, draft: Draft, foreseen: Foresight) -> str:
     lines = (*foreseen.changes, *foreseen.refusals, *foreseen.notes)
     told = [dumps(body), draft.state.value.encode(), *(f"{x.site} {x.text}".encode() for x in lines)]
     digest = sha256(b"\n".join(told)).hexdigest()[:12]
-    return f"{version_text(vpn.order) if vpn is not None else NEW}~{digest}"
+    return f"{version_text(vpn.order) if vpn is not None else NEW}+{digest}"
 
 
 def version_text(order: Order) -> str:
@@ -131,7 +131,7 @@ def version_text(order: Order) -> str:
 
 def version_in(base: str) -> str:
     """The version that a plan started from."""
-    return base.partition("~")[0]
+    return base.partition("+")[0]
 
 
 # ── At one member ──────────────────────────────────────────────────────────────────────────────────────────
