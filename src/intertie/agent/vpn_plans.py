@@ -80,8 +80,8 @@ def ended(vpn: Record, force: bool) -> Draft:
 
 
 def as_planned(situation: Situation, vpn: Record | None, draft: Draft, base: str) -> Draft:
-    """`draft`, if it does what the plan named `base` said; Conflict (stale) otherwise. A version alone names none, and
-    what is new has no version."""
+    """`draft`, if it does what the plan named `base` said; Conflict (stale) otherwise. A version alone names none,
+    and what is new has no version."""
     free = base == ANY or (vpn is not None and "+" not in base)
     if not free and base_of(vpn, draft, foresee(situation, vpn, draft)) != base:
         raise Conflict(
