@@ -41,8 +41,9 @@ CHAINS = settings(
     suppress_health_check=list(HealthCheck),
     derandomize=settings().derandomize,
 )
-REFUSED = {"POST /v1/peers", "POST /v1/site/leave"}
-"""Cannot succeed here: nobody's invitation is guessed, and a Vpn binds this site."""
+REFUSED = {"POST /v1/peers", "POST /v1/site/leave", "DELETE /v1/vpns/{id}/proposals/{proposal}"}
+"""Cannot succeed here: nobody's invitation is guessed, a Vpn binds this site, and nothing waits for a home that is
+silent."""
 
 
 CHANCE = Random()

@@ -248,7 +248,7 @@ def test_an_adoption_by_a_member_that_was_added_out_of_ones_hearing_is_taken_on_
         world.isolate("lyon")
         await change(world, "nantes", id, "nantes:blue", "lyon", "rennes")
         await world.until(lambda: word(world, "rennes", id) is Word.ACCEPTED)
-        await world.running["rennes"].vpns.adopt(OPERATOR, id)
+        await world.running["rennes"].vpns.adopt(OPERATOR, id, force=True)
         world.heal()
         await world.until(lambda: (r := held(world, "lyon", id)) is not None and r.home == "rennes")
         await world.until(everywhere(world, id))

@@ -224,6 +224,8 @@ def vpn(*members: dict[str, Any], **other: Any) -> dict[str, Any]:
         "prefixes": ["10.20.0.0/24"],
         "members": list(members),
         "pairs": pairs,
+        "proposals": [],
+        "superseded": [],
     }
     return {**found, **other}
 

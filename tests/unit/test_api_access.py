@@ -52,11 +52,14 @@ OPERATIONS = (
     Operation("POST", "/v1/vpns?plan=true", "member", 200, wish("other", "l2", "nantes:idle", "lyon"), foreign=422),
     Operation("PUT", "/v1/vpns/blue", "member", 200, {"attachments": BLUE["attachments"]}, foreign=404),
     Operation("POST", "/v1/vpns/blue/verify", "reader", 200, foreign=404),
-    Operation("POST", "/v1/vpns/far/adopt", "admin", 200),
+    Operation("POST", "/v1/vpns/far/adopt?force=true", "admin", 200),
+    # Nothing waits: who may ask hears that.
+    Operation("DELETE", "/v1/vpns/blue/proposals/none", "member", 404),
     Operation("GET", "/v1/tokens", "admin", 200),
     Operation("POST", "/v1/tokens", "admin", 201, {"project": "demo", "role": "reader"}),
     Operation("DELETE", "/v1/tokens/TOKEN", "admin", 204),
     Operation("GET", "/v1/plan", "reader", 200),
+    Operation("POST", "/v1/gc", "admin", 200),
     Operation("DELETE", "/v1/networks/idle", "member", 204, foreign=404),
     Operation("DELETE", "/v1/hosts/h1", "member", 204, foreign=404),
     Operation("DELETE", "/v1/vpns/blue?force=true", "member", 204, foreign=404),
@@ -158,7 +161,7 @@ def _filled(key: str) -> str:
         "tokens": "TOKEN",
     }
     peer = "rennes" if method == "delete" else "lyon"
-    return key.replace("{id}", names.get(head, "")).replace("{name}", peer)
+    return key.replace("{proposal}", "none").replace("{id}", names.get(head, "")).replace("{name}", peer)
 
 
 def test_no_route_of_v1_does_without_a_role() -> None:

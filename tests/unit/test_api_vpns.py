@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from datetime import timedelta
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -158,7 +159,7 @@ async def test_plans_show_and_change_nothing() -> None:
     world, nantes, _ = await three()
     plan = await nantes.post("/v1/vpns?plan=true", BLUE)
     assert plan.status_code == 200
-    assert plan.json()["base_version"] == ""
+    assert plan.json()["base_version"].startswith("new+")
     assert {c["site"] for c in plan.json()["changes"]} == {"nantes", "lyon"}
     assert (await nantes.get("/v1/vpns")).json()["items"] == []
     is_problem(
@@ -172,10 +173,46 @@ async def test_plans_show_and_change_nothing() -> None:
     ):
         told = await nantes.call(method, path, body, If_Match=f'"{base}"')
         assert told.status_code == 200
-        assert told.json()["base_version"] == base
+        assert told.json()["base_version"].partition("+")[0] == base
         assert any("segment blue" in c["text"] for c in told.json()["changes"])
         is_problem(await nantes.call(method, path, body, If_Match='"0.1.1"'), 412, "stale")
     assert (await nantes.get("/v1/vpns/blue")).headers["etag"] == f'"{base}"'
+    await world.close()
+
+
+@virtually
+async def test_a_plan_is_applied_as_it_was_read_or_not_at_all() -> None:
+    world, nantes, _ = await three()
+    first = (await nantes.post("/v1/vpns?plan=true", BLUE)).json()
+    await world.net("nantes", "green", "10.9.0.0/24")
+    await made(nantes, wish("other", "l2", "nantes:green", "rennes"))
+    # The numbers that it would have had are another's.
+    for old in (first["base_version"], "0.1.5", "new"):
+        is_problem(await nantes.post("/v1/vpns", BLUE, If_Match=f'"{old}"'), 412, "stale")
+    again = (await nantes.post("/v1/vpns?plan=true", BLUE)).json()
+    done = await nantes.post("/v1/vpns", BLUE, If_Match=f'"{again["base_version"]}"', **WAIT)
+    assert done.status_code == 201
+    body = {"attachments": THREE["attachments"]}
+    plan = await nantes.call("PUT", "/v1/vpns/blue?plan=true", body, If_Match="*")
+    base = f'"{plan.json()["base_version"]}"'
+    # Addresses came into use that it would have given away: the version is the same, the plan is not.
+    etag = (await nantes.get("/v1/vpns/blue")).headers["etag"]
+    assert base.startswith(etag[:-1])
+    system, rounds = world.systems["nantes"], world.running["nantes"].rounds
+    bridge = next(b for b in system.bridges.values() if b.network is not None and b.network.name == "blue")
+    bridge.addresses.add(ip_address("10.0.0.126"))
+    seen = rounds.rounds
+    await world.until(lambda: rounds.rounds > seen + 1)
+    told = is_problem(await nantes.call("PUT", "/v1/vpns/blue", body, If_Match=base), 412, "stale")
+    assert "plan" in told["hint"]
+    assert (await nantes.get("/v1/vpns/blue")).headers["etag"] == etag
+    plan = await nantes.call("PUT", "/v1/vpns/blue?plan=true", body, If_Match="*")
+    base = f'"{plan.json()["base_version"]}"'
+    assert (await nantes.call("PUT", "/v1/vpns/blue", body, If_Match=base, **WAIT)).status_code == 200
+    ended = await nantes.call("DELETE", "/v1/vpns/blue?plan=true", None, If_Match="*")
+    base = f'"{ended.json()["base_version"]}"'
+    is_problem(await nantes.call("DELETE", "/v1/vpns/blue?force=true", None, If_Match=base), 412, "stale")
+    assert (await nantes.call("DELETE", "/v1/vpns/blue", None, If_Match=base, **WAIT)).status_code == 204
     await world.close()
 
 
@@ -249,6 +286,8 @@ async def test_a_change_asked_for_elsewhere_waits_for_the_home() -> None:
     assert "vpn adopt azure" in told["hint"]
     later = await lyon.call("DELETE", "/v1/vpns/azure", None, If_Match="*")
     assert (later.status_code, later.json()["pending"]["waiting_for"]) == (202, "nantes")
+    shown = (await lyon.get("/v1/vpns/azure")).json()["proposals"]
+    assert [(p["change"], p["answer"], p["waiting_for"]) for p in shown] == [("delete", "waiting", "nantes")]
     adopted = await lyon.post("/v1/vpns/azure/adopt", If_Match="*")
     assert (adopted.status_code, adopted.json()["owner"], adopted.json()["epoch"]) == (200, "lyon", 1)
     assert adopted.headers["etag"].startswith('"1.')

@@ -145,6 +145,62 @@ def test_adopting(cli: Runner, site: Site) -> None:
     assert "home      nantes, version 1.5, epoch 1" in said.out
 
 
+def test_a_plan_is_applied_by_its_name(cli: Runner, site: Site) -> None:
+    site.holds_vpn(vpn(member("nantes"), member("lyon")))
+    planned = Answer({"base_version": "0.1.5+0a1b2c3d4e5f", "changes": [], "refusals": [], "notes": []})
+    done = Answer(vpn(member("nantes"), member("lyon")))
+    wish = ("vpn", "update", "blue", "-a", "nantes:blue", "-a", "lyon", "--name", "azure")
+    site.on("PUT", "/v1/vpns/nantes.01k0blue", planned, done)
+    told = cli(*wish, "--plan").out.splitlines()[-1].split()
+    assert tuple(told) == ("intertie", *wish, "--base", "0.1.5+0a1b2c3d4e5f")
+    assert cli(*told[1:]).code == Exit.OK
+    assert site.last("PUT").headers["if-match"] == '"0.1.5+0a1b2c3d4e5f"'
+    site.on("DELETE", "/v1/vpns/nantes.01k0blue", planned, Answer(None, 204))
+    told = cli("vpn", "delete", "blue", "--force", "--plan").out.splitlines()[-1].split()
+    assert cli(*told[1:]).code == Exit.OK
+    assert site.last("DELETE").query == {"force": "true"}
+    assert site.last("DELETE").headers["if-match"] == '"0.1.5+0a1b2c3d4e5f"'
+    site.on("POST", "/v1/vpns", planned, done)
+    told = cli(
+        "vpn", "create", "x", "--kind", "l3", "-a", "a:b", "-a", "c:d", "--require", "any", "--plan"
+    ).out.split()
+    assert cli(*told[told.index("intertie") + 1 :]).code == Exit.OK
+    assert site.last("POST").headers["if-match"] == '"0.1.5+0a1b2c3d4e5f"'
+    assert site.last("POST").body["require"] == "any"
+
+
+def test_withdrawing_what_waits(cli: Runner, site: Site) -> None:
+    waiting = [{"proposal": f"nantes.proposal.{n}", "answer": "waiting"} for n in "ab"]
+    site.holds_vpn(vpn(member("nantes"), member("lyon"), owner="lyon", proposals=waiting))
+    for each in waiting:
+        site.on("DELETE", f"/v1/vpns/nantes.01k0blue/proposals/{each['proposal']}", Answer(None, 204))
+    assert cli("vpn", "withdraw", "blue").code == Exit.OK
+    assert len(site.calls("DELETE")) == 2
+    site.holds_vpn(vpn(member("nantes"), member("lyon")))
+    assert cli("vpn", "withdraw", "blue").code == Exit.OK
+    assert len(site.calls("DELETE")) == 2
+
+
+def test_adopting_by_force(cli: Runner, site: Site) -> None:
+    site.holds_vpn(vpn(member("nantes"), member("lyon"), owner="lyon"))
+    path = "/v1/vpns/nantes.01k0blue/adopt"
+    site.on("POST", path, problem("owner-up", 409, "lyon, the home of blue, answers"))
+    assert cli("vpn", "adopt", "blue").code == Exit.REFUSED
+    site.on("POST", path, Answer(vpn(member("nantes"), member("lyon"), epoch=1)))
+    assert cli("vpn", "adopt", "blue", "--force").code == Exit.OK
+    assert site.last("POST").query == {"force": "true"}
+
+
+def test_collecting_what_was_shown(cli: Runner, site: Site) -> None:
+    line = {"site": "nantes", "op": "-", "what": "network", "text": "- network idle"}
+    site.on("POST", "/v1/gc", Answer({"base_version": "0a1b2c", "changes": [line], "kept": []}))
+    told = cli("gc", "--force", "--plan").out.splitlines()[-1].split()
+    assert site.last("POST").query == {"force": "true", "plan": "true"}
+    assert cli(*told[1:]).code == Exit.OK
+    assert site.last("POST").query == {"force": "true"}
+    assert site.last("POST").headers["if-match"] == '"0a1b2c"'
+
+
 def test_by_id(cli: Runner, site: Site) -> None:
     site.holds_vpn(vpn(member("nantes"), member("lyon")))
     site.on("GET", "/v1/vpns", items())

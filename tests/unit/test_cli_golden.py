@@ -115,6 +115,14 @@ def full(site: Site) -> Site:
     kept = {"site": "nantes", "op": "!", "what": "network", "text": "! network old: ports are in use"}
     round = [{"site": "nantes", "op": "+", "what": "segment", "text": "+ segment nantes.01k1db l3 vni 65538"}]
     site.on("GET", "/v1/plan", Answer({"base_version": "", "changes": round, "orphans": [orphan], "kept": [kept]}))
+    going = {**orphan, "op": "-", "text": "- segment nantes.01kold l2 vni 65540"}
+    busy = {
+        "site": "nantes",
+        "op": "!",
+        "what": "host",
+        "text": "! host web: it is a host, and may be running something",
+    }
+    site.on("POST", "/v1/gc", Answer({"base_version": "0a1b2c3d4e5f", "changes": [going], "kept": [busy]}))
     site.on("PUT", "/v1/vpns/nantes.01k0blue", Answer(PLAN))
     site.on("POST", "/v1/vpns", Answer(PLAN))
     pair = {"from": END, "to": FAR, "rtt_ms": 12.3, "mtu": 1450, "ok": True, "broken_at": "", "hint": ""}
@@ -128,6 +136,8 @@ def full(site: Site) -> Site:
 TABLES = {
     "vpn-list": ("vpn", "list"),
     "vpn-show": ("vpn", "show", "blue"),
+    "vpn-show-proposals": ("vpn", "show", "blue"),
+    "vpn-show-superseded": ("vpn", "show", "blue"),
     "vpn-verify": ("vpn", "verify", "blue"),
     "vpn-create-plan": ("vpn", "create", "x", "--kind", "l2", "-a", "nantes:blue", "-a", "rennes", "--plan"),
     "vpn-update-plan": ("vpn", "update", "blue", "-a", "nantes:blue", "-a", "rennes", "--plan"),
@@ -140,11 +150,41 @@ TABLES = {
     "host-list": ("host", "list"),
     "token-list": ("token", "list"),
     "status": ("status",),
+    "gc-plan": ("gc", "--plan"),
+    "gc": ("gc", "--force"),
 }
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_tables(cli: Runner, full: Site, name: str) -> None:
+    if name == "vpn-show-proposals":
+        asked = {
+            "proposal": "nantes.proposal.01k",
+            "change": "update",
+            "name": "azure",
+            "members": ["lyon", "nantes"],
+            "force": False,
+            "waiting_for": "lyon",
+            "not_after": "2026-11-22T03:10:00Z",
+            "answer": "waiting",
+            "reason": "",
+            "hint": "",
+        }
+        no = {**asked, "change": "delete", "name": "", "members": [], "force": True, "answer": "refused"}
+        refused = {**no, "reason": "project demo of nantes may not change it"}
+        full.holds_vpn({**BLUE, "owner": "lyon", "proposals": [asked, refused]})
+    if name == "vpn-show-superseded":
+        wishes = [{"site": "nantes", "network": "blue"}, {"site": "rennes", "network": ""}]
+        lost = {
+            "version": "0.1.7",
+            "at": "2026-11-22T02:58:00Z",
+            "by": "lyon",
+            "what": "its name was mine, not blue; lyon was no member",
+            "name": "mine",
+            "attachments": wishes,
+            "ending": False,
+        }
+        full.holds_vpn({**BLUE, "owner": "lyon", "epoch": 1, "superseded": [lost, {**lost, "ending": True}]})
     if name == "vpn-plan":
         full.holds_vpn(ROUTED)
     golden(f"{name}.txt", cli(*TABLES[name]).out)
@@ -206,6 +246,7 @@ def test_nothing_is_told_on_stderr_and_an_empty_list_is_an_empty_document(cli: R
         ("init",),
         ("agent", "run"),
         ("status",),
+        ("gc",),
     ],
 )
 def test_help(cli: Runner, words: tuple[str, ...]) -> None:

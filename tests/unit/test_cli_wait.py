@@ -225,7 +225,10 @@ def test_a_planned_end_changes_nothing(cli: Runner, site: Site) -> None:
     change = {"site": "lyon", "op": "-", "what": "segment", "text": "- segment blue vni 65537"}
     site.on("DELETE", f"/v1/vpns/{ID}", Answer({"base_version": "0.1.5", "changes": [change]}))
     said = cli("vpn", "delete", "blue", "--plan")
-    assert (said.code, said.out) == (Exit.OK, "- lyon  segment blue vni 65537\n")
+    assert (said.code, said.out) == (
+        Exit.OK,
+        "- lyon  segment blue vni 65537\n\napply exactly this:\n  intertie vpn delete blue --base 0.1.5\n",
+    )
     assert site.last("DELETE").query == {"plan": "true"}
 
 

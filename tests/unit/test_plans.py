@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,16 @@ def test_l2_created() -> None:
     session.plan("intertie vpn create stretch --kind l2 -a nantes:blue -a lyon -a rennes")
     session.plan("# again: there is nothing to do")
     session.check("l2-created")
+
+
+def test_a_segment_that_is_made_anew_says_why() -> None:
+    session, _ = l2()
+    quietly(session)
+    lyon = session["lyon"]
+    lyon.underlay = IPv4Address("192.0.2.99")
+    session.paper.settle()
+    session.plan("# lyon's machine has another address: its own segment is replaced, those of the others are edited")
+    session.check("segment-replaced")
 
 
 def test_l2_while_a_member_is_silent() -> None:

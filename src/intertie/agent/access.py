@@ -10,6 +10,7 @@ from enum import IntEnum
 from hashlib import sha256
 
 from intertie.agent.agent import Agent
+from intertie.agent.repeat import Repeat
 from intertie.model.codec import check_name
 from intertie.model.errors import Forbidden, NotFound, Refused, Unauthenticated
 from intertie.model.storage import LocalEntry
@@ -64,8 +65,9 @@ class Tokens:
     def __init__(self, agent: Agent) -> None:
         self.agent = agent
 
-    async def create(self, project: str, role: str) -> TokenView:
-        """A new token; its text is shown once."""
+    async def create(self, project: str, role: str, key: str = "") -> TokenView:
+        """A new token; its text is shown once. The same Idempotency-Key again: another text, and the one before,
+        which nobody may have seen, is revoked, so that one token stands."""
         check_name(project, "project")
         if role.upper() not in Role.__members__:
             raise Refused(f"{role!r} is no role", hint="reader, member or admin")
@@ -73,7 +75,10 @@ class Tokens:
         id = _hash(secret)[:12]
         now = self.agent.now()
         value = {"hash": _hash(secret), "project": project, "role": role.lower(), "created_at": now.isoformat()}
-        await self.agent.remember(LocalEntry(SPACE, id, json.dumps(value)))
+        again = Repeat(self.agent, f"token/{project}", key, role.lower())
+        before = again.made(lambda _: True)
+        revoked = [LocalEntry(SPACE, before, None)] if before else []
+        await self.agent.remember(*revoked, LocalEntry(SPACE, id, json.dumps(value)), *again.notes(id))
         return TokenView(id=id, project=project, role=role.lower(), created_at=now, token=secret)
 
     def all(self) -> list[TokenView]:

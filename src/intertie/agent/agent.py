@@ -16,7 +16,10 @@ from typing import Any
 from intertie.agent.ports import Chance, Clock, Ids, Keys, Log, Store
 from intertie.agent.recovery import LINEAGE, RECOVERY, said_again, since
 from intertie.agent.state import Event, News, Peer
-from intertie.model.bodies import AnswerBody, HostBody, Location
+from intertie.agent.yielded import SPACE as SUPERSEDED
+from intertie.agent.yielded import shown as yielded
+from intertie.agent.yielded import yielding
+from intertie.model.bodies import AnswerBody, Location
 from intertie.model.errors import Unavailable
 from intertie.model.items import Inventory
 from intertie.model.records import Cursor, Draft, Kind, Order, Record
@@ -239,7 +242,7 @@ class Agent:
             if any(draft.kind in SPOKEN for draft in drafts):
                 self.speaks_alone()
             written = await self._commit(Batch(drafts=drafts, local=tuple(local)))
-            return [*written.written, *await self._settle(self._touched(written.written))]
+            return [*written.written, *await self._settle(self.table.touched(written.written))]
 
     async def take(
         self, peer: str, records: Sequence[Record], cursor: Cursor | None, acked: Cursor, of: str = ""
@@ -251,9 +254,11 @@ class Agent:
             if not news and cursor == self.cursors.get(peer) and acked == self.acked.get(peer):
                 return Committed()
             moved = cursor is not None and cursor != self.cursors.get(peer) and of != self.read_of(peer)
-            local = (LocalEntry(LINEAGE, peer, of),) if moved else ()
+            kept = yielding(self.table, self.local.get(SUPERSEDED, {}), news, self.now())
+            local = (*kept, *([LocalEntry(LINEAGE, peer, of)] if moved else []))
             done = await self._commit(Batch(peers=news, cursors=cursors, acked={peer: acked}, local=local))
-            await self._settle(self._touched(done.accepted))
+            self._tell_yielded(kept)
+            await self._settle(self.table.touched(done.accepted))
             return done
 
     async def settle(self, ids: Collection[str] | None = None) -> list[Record]:
@@ -279,7 +284,7 @@ class Agent:
                 break
             written = (await self._commit(Batch(drafts=tuple(drafts)))).written
             said += written
-            touched = self._touched(written)
+            touched = self.table.touched(written)
             if not decided or touched is None:
                 ids = touched
             elif ids is not None:
@@ -325,23 +330,16 @@ class Agent:
                 self.tell("equivocation", vpn.id, vpn.home, f"{record.home} was shown another version of it")
                 self.ports.log.warning("equivocation", vpn=vpn.id, home=vpn.home, seen_by=record.home)
 
+    def _tell_yielded(self, kept: Iterable[LocalEntry]) -> None:
+        for id in dict.fromkeys(e.key.partition(" ")[0] for e in kept if e.value is not None):
+            vpn = self.table.get(id)
+            for lost in yielded(self.local[SUPERSEDED], vpn, self.now())[-1:] if vpn is not None else ():
+                what = f"version {lost.version} of {self.site} yielded to {lost.by}, which adopted it: {lost.what}"
+                self.tell("superseded", id, lost.by, what)
+                self.ports.log.warning("superseded", vpn=id, by=lost.by, what=lost.what)
+
     def _seal(self, draft: Draft, order: Order) -> Record:
         return self.ports.keys.seal(self.site, draft, order)
-
-    def _touched(self, records: Iterable[Record]) -> Collection[str] | None:
-        """The Vpns that records bear on; None (all) when trust changed."""
-        ids: set[str] = set()
-        for record in records:
-            if record.header.kind is Kind.VPN:
-                ids.add(record.id)
-            elif isinstance(record.body, AnswerBody) or record.header.kind is Kind.PROPOSAL:
-                ids.add(record.body.vpn)
-            elif isinstance(record.body, HostBody):
-                # What is free of a range is told to the others.
-                ids |= {vpn.id for vpn, _ in self.table.on(record.body.network)}
-            elif record.header.kind in (Kind.INTRODUCTION, Kind.FORGOTTEN, Kind.MAPPING, Kind.SITE):
-                return None
-        return ids
 
     # ── Loops ──────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -161,7 +161,12 @@ class Exchange:
 
     def _genuine(self, record: Record, peer: str, pinned: IntroductionBody) -> bool:
         """Whether a record may be believed: the peer's own, signed by its root, and within what a peer may say."""
-        problem = acceptable(self.agent.table, peer, record)
+        problem: str | None = "it cannot be judged here"
+        try:
+            problem = acceptable(self.agent.table, peer, record)
+        except Exception:
+            # Of the loop over a peer's records: what one of them does to a rule is not for the others to bear.
+            self.agent.ports.log.exception("record not judged", peer=peer, record=record.id)
         if problem is None and not self.agent.ports.keys.verify(pinned.root, record):
             problem = "the signature is not its home's"
         if problem is not None:
@@ -319,6 +324,21 @@ class Exchange:
         self._said[peer] = reply.held
         await self.hear(reply, answers=True)
         return reply
+
+    async def answers(self, peer: str, seconds: float) -> bool:
+        """Whether a peer says anything within that time; one that cannot be called, whether it spoke lately."""
+        pinned = trust.pins(self.agent.table).get(peer)
+        if pinned is None:
+            return False
+        if not pinned.address:
+            silent = asyncio.get_running_loop().time() - self.agent.peer(peer).heard_at
+            return silent < SILENT_AFTER * self.agent.settings.heartbeat
+        try:
+            async with asyncio.timeout(seconds):
+                await self.speak(peer, pinned)
+        except (IntertieError, TimeoutError):
+            return False
+        return True
 
     async def _back_off(self, peer: str, error: IntertieError) -> None:
         state = self.agent.peer(peer)

@@ -11,14 +11,16 @@ from intertie.agent.ports import Cloud, Look
 from intertie.model.bodies import Address, HostBody, NetworkBody, Prefix, Range
 from intertie.model.codec import check_name
 from intertie.model.errors import Conflict, NotFound, Refused
-from intertie.model.items import Network, NetworkFacts
+from intertie.model.items import Host, Network, NetworkFacts
 from intertie.model.records import Draft, Kind, State
 from intertie.planning import gifts, ranges
 from intertie.planning.admit import Situation, attachment_of, gateways_of, held_here, overlapping
 from intertie.planning.change import common_mtu
 from intertie.planning.compile import network_ranges, wanted_networks
+from intertie.planning.faults import apart
 from intertie.planning.identity import made_network
 from intertie.planning.plausible import usable_prefix
+from intertie.planning.take_up import hint_of, remedy, taken_up, taken_up_with_hosts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +100,11 @@ class Networks:
         body = NetworkBody(
             name=name, project=caller.project, prefixes=tuple(prefixes), mtu=mtu or most, bridge=bridge
         )
+        if orphan := taken_up(self.agent.situation, body, mtu):
+            # What a lost store no longer explains, under the name and with the prefixes that it has: it is that one.
+            hosts = [i for i in await self._cloud.observe(None) if isinstance(i, Host)]
+            await self.agent.write(lambda s: taken_up_with_hosts(s, orphan, hosts))
+            return self.get(caller, orphan.id)
         free = await self._cloud.free_bridges() if bridge else ()
         await self.agent.write(lambda s: [_new_network(s, id, body, free)])
         await self._until(id, True)
@@ -146,11 +153,12 @@ class Networks:
 
     def hosts(self, caller: Caller) -> list[HostView]:
         networks = wanted_networks(self.agent.table)
-        return [
-            self._host_view(r.id, b, networks.get(b.network))
-            for r, b in self.agent.table.bodies(Kind.HOST, HostBody)
-            if caller.sees(b.project)
-        ]
+        found: list[HostView] = []
+        for record, body in self.agent.table.bodies(Kind.HOST, HostBody):
+            with apart(self.agent.table.faults, record.id):
+                if caller.sees(body.project):
+                    found.append(self._host_view(record.id, body, networks.get(body.network)))
+        return found
 
     def host(self, caller: Caller, wanted: str) -> HostView:
         """By id or name. NotFound also for what is another project's."""
@@ -238,7 +246,9 @@ def _new_network(situation: Situation, id: str, body: NetworkBody, free: Collect
         if found.project != body.project:
             continue
         if found.name == body.name:
-            raise Conflict(f"there is a network {body.name} already", code="name-taken", hint="intertie network list")
+            raise Conflict(
+                f"there is a network {body.name} already", code="name-taken", hint=hint_of(situation, found)
+            )
     for network in wanted_networks(situation.table).values():
         if (network.name, network.project) == (body.name, body.project):
             raise Conflict(f"there is a network {body.name} already", code="name-taken", hint="intertie network list")
@@ -253,6 +263,14 @@ def _network_gone(situation: Situation, network: NetworkView) -> Draft:
                 code="in-use",
                 hint=f"intertie vpn delete {body.name}, or remove this site from it",
             )
+    record_here = situation.table.get(network.id)
+    made = any(network.id == made_network(situation.site, r.id) for r in situation.table.all_of(Kind.VPN))
+    if not made and (record_here is None or record_here.header.kind is not Kind.NETWORK):
+        raise Refused(
+            f"network {network.name} is an orphan: its record was lost with this site's database",
+            code="in-use",
+            hint=remedy(network.name, network.prefixes),
+        )
     hosts = [b.name for _, b in situation.table.bodies(Kind.HOST, HostBody) if b.network == network.id]
     # A bridge that was there before keeps its other ports: they are no reason to keep it.
     ports = next((n.ports for n in situation.inventory.networks if n.id == network.id and n.own), 0)
@@ -262,15 +280,8 @@ def _network_gone(situation: Situation, network: NetworkView) -> Draft:
             code="in-use",
             hint=f"delete the hosts first: {', '.join(hosts)}" if hosts else "",
         )
-    record_here = situation.table.get(network.id)
-    if any(network.id == made_network(situation.site, r.id) for r in situation.table.all_of(Kind.VPN)):
+    if record_here is None or made:
         raise Refused(f"network {network.name} was made for a Vpn and ends with it", code="in-use")
-    if record_here is None or record_here.header.kind is not Kind.NETWORK:
-        raise Refused(
-            f"network {network.name} is an orphan: its record was lost with this site's database",
-            code="in-use",
-            hint=f"take bridge {network.bridge} away by hand once nobody uses it",
-        )
     return Draft(
         kind=Kind.NETWORK, id=record_here.id, state=State.WITHDRAWN, body=record_here.body, base=record_here.order
     )
@@ -288,7 +299,7 @@ def _new_host(situation: Situation, id: str, name: str, network: NetworkView, wa
         raise Conflict(
             f"no record of {situation.site} explains network {network.name}: it is kept, and takes no new hosts",
             code="in-use",
-            hint="make a network of another name",
+            hint=remedy(network.name, network.prefixes),
         )
     held = network_ranges(table, here)
     taken = {*gateways_of(table, network.id, network.prefixes), *_seen(situation, network.id)}

@@ -7,7 +7,7 @@ fact in this site's answer, and never stops the others.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -52,6 +52,7 @@ class Rounds:
         self._look = look
         self._lock = asyncio.Lock()
         self.orphans: tuple[Item, ...] = ()
+        self._faults: dict[str, str] = {}
         self.rounds = 0
         self._audited = float("-inf")
         self.driver_calls = 0
@@ -84,6 +85,20 @@ class Rounds:
         """What the next round would do."""
         async with self._lock:
             return (await self._plan())[1]
+
+    async def clear(self, choose: Callable[[Plan], Sequence[Item]]) -> Report:
+        """Remove those of the orphans that `choose` names, each alone, in the order of the plan."""
+        async with self._lock:
+            await self._look_again()
+            _, plan = await self._plan()
+            going = tuple(Change(op="-", item=i) for i in choose(plan))
+            failures = [f for c in going if (f := await self._carry_out(c)) is not None]
+            if going:
+                await self._look_again()
+                self.orphans = (await self._plan())[1].orphans
+                self.agent.poke.set()
+                self.agent.news.ring()
+            return Report(plan=Plan(changes=going), failures=tuple(failures))
 
     async def _plan(self) -> tuple[Collection[Item], Plan]:
         """What this site is to hold, and what leads there."""
@@ -133,6 +148,7 @@ class Rounds:
             await self._settle()
         wanted, plan = await self._plan()
         self.orphans = plan.orphans
+        self._tell_faults()
         failures = [f for c in plan.changes if (f := await self._carry_out(c)) is not None]
         agent.failures = {k[1]: reason.text for k, reason in failures}
         segments = tuple(sorted((i for i in wanted if isinstance(i, Segment)), key=key))
@@ -148,6 +164,14 @@ class Rounds:
         if asyncio.get_running_loop().time() - self._audited > AUDIT:
             await self._settle()
         return Report(plan=plan, failures=tuple(failures))
+
+    def _tell_faults(self) -> None:
+        """Of records that decisions stumbled over, once each."""
+        found = self.agent.table.faults
+        for id in found.keys() - self._faults.keys():
+            self.agent.tell("failed", id, self.agent.site, f"it is passed over: {found[id]}")
+            self.agent.ports.log.warning("record passed over", record=id, why=found[id])
+        self._faults = dict(found)
 
     async def _look_again(self) -> None:
         """Look at the inventory; answers follow what changed in it (ports that went, networks that came)."""
@@ -168,8 +192,11 @@ class Rounds:
                 await driver.remove(change.item)
             else:
                 await driver.ensure(change.item)
-        except (IntertieError, OSError) as error:
-            detail = error.detail if isinstance(error, IntertieError) else str(error)
+        except Exception as error:
+            # Of the loop over changes: whatever one item does to its driver, the others are carried out.
+            detail = error.detail if isinstance(error, IntertieError) else str(error) or type(error).__name__
+            if not isinstance(error, IntertieError | OSError):
+                self.agent.ports.log.exception("change failed", change=change.text)
             self.agent.ports.log.warning("change failed", change=change.text, why=detail)
             self.agent.tell("failed", key(change.item)[1], self.agent.site, f"{change.text}: {detail}")
             return key(change.item), Reason(code="failed", text=detail)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from intertie.model.bodies import Word
 from intertie.model.wire import ToldPair
+from intertie.planning.foresight import Line
 from intertie.planning.status import VpnView
 
 
@@ -49,10 +50,15 @@ class PlanChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanView:
-    """What a change would do, at every member. `base_version` is the version it was planned on ("" for a new Vpn)."""
+    """What a change would do, at every member. `base_version` names the plan: with it as If-Match (`--base`) the
+    change is refused if it would do something else by now."""
 
     base_version: str
     changes: tuple[PlanChange, ...]
+    refusals: tuple[PlanChange, ...] = ()
+    """What members would refuse, as far as this site knows."""
+    notes: tuple[PlanChange, ...] = ()
+    """What is worth knowing before: hosts that send larger packets than cross, what only a member can say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,10 +90,10 @@ def pair_view(site: str, p: ToldPair) -> VerifiedPair:
     )
 
 
-def plan_view(base: str, lines: Sequence[tuple[str, str, str, str]]) -> PlanView:
-    """`lines`: (site, op, what, text)."""
+def plan_view(base: str, lines: Sequence[Line]) -> PlanView:
     return PlanView(
-        base_version=base, changes=tuple(PlanChange(site=s, op=o, what=w, text=t) for s, o, w, t in lines)
+        base_version=base,
+        changes=tuple(PlanChange(site=x.site, op=x.op, what=x.what, text=x.text) for x in lines),
     )
 
 

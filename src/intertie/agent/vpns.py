@@ -3,35 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from intertie.agent.access import Caller, Role
 from intertie.agent.agent import Agent
 from intertie.agent.exchange import Exchange
 from intertie.agent.health import Health
+from intertie.agent.repeat import Repeat
 from intertie.agent.volatile import Whispers
-from intertie.agent.vpn_views import Outcome, Pending, PlanView, Verified, busy, pair_view, plan_view
+from intertie.agent.vpn_plans import ANY, VpnPlans, Wish, as_planned, changed, check_version, ended
+from intertie.agent.vpn_views import Outcome, Pending, Verified, busy, pair_view
+from intertie.agent.yielded import SPACE as SUPERSEDED
+from intertie.agent.yielded import shown as yielded
 from intertie.model.bodies import Attachment, ProposalBody, Require, VpnBody, Word
 from intertie.model.codec import check_name
-from intertie.model.errors import Conflict, IntertieError, NotFound, Refused, Unavailable
-from intertie.model.records import Draft, Kind, Order, Record, State
-from intertie.model.storage import LocalEntry
+from intertie.model.errors import Conflict, IntertieError, NotFound, Unavailable
+from intertie.model.records import Draft, Kind, Record, State
 from intertie.model.wire import ToldPair
 from intertie.planning import change, trust
 from intertie.planning.admit import Situation, project_here
 from intertie.planning.advertise import withdrawal
 from intertie.planning.change import VpnRequest
+from intertie.planning.faults import apart
 from intertie.planning.held import takes_part
-from intertie.planning.proposals import proposal_id
+from intertie.planning.proposals import gone, proposal_id
 from intertie.planning.status import Phase, Sights, VpnView, view
 
-IDEMPOTENCY = "idempotency"
 PROPOSAL_LIFE = timedelta(minutes=10)
-KEY_LIFE = timedelta(hours=24)
-"""How long an Idempotency-Key is remembered."""
 LONGEST_WAIT = 60.0
 LONGEST_WORD = 5.0
 """Seconds for which a verification waits for a member's agent to say anything."""
@@ -46,14 +46,19 @@ class Vpns:
         self._health = health
         self._whispers = whispers
         self._making = asyncio.Lock()
+        self.plans = VpnPlans(agent, self._find)
 
     # ── Looking ────────────────────────────────────────────────────────────────────────────────────────────
 
     def all(self, caller: Caller) -> list[VpnView]:
         """Vpns of the caller's project that this site is a member of, in order of creation."""
-        found = [r for r in self.agent.table.all_of(Kind.VPN) if _shown(r) and self._seen_by(caller, r)]
+        found: list[VpnView] = []
         sights = self._health.sights()
-        return [self._view(r, sights) for r in sorted(found, key=lambda r: (r.body.created_at, r.id))]
+        for record in self.agent.table.all_of(Kind.VPN):
+            with apart(self.agent.table.faults, record.id):
+                if _shown(record) and self._seen_by(caller, record):
+                    found.append(self._view(record, sights))
+        return sorted(found, key=lambda v: (v.created_at, v.id))
 
     def get(self, caller: Caller, wanted: str) -> VpnView:
         """By id or name. NotFound also for what is another project's."""
@@ -75,56 +80,38 @@ class Vpns:
 
     def _view(self, vpn: Record, sights: Sights | None = None) -> VpnView:
         project = project_here(self.agent.table, vpn)
-        return view(self.agent.table, vpn, self._health.sights() if sights is None else sights, project)
+        found = view(self.agent.table, vpn, self._health.sights() if sights is None else sights, project)
+        lost = yielded(self.agent.local.get(SUPERSEDED, {}), vpn, self.agent.now())
+        return replace(found, superseded=lost) if lost else found
 
     # ── Making ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def plan_create(self, caller: Caller, request: VpnRequest) -> PlanView:
-        """What `create` would do, or why it would be refused."""
-        caller.needs(Role.MEMBER)
-        self.agent.needs_its_past()
-        situation = self.agent.situation
-        draft = change.new_vpn(situation, request, caller.project, self._id(), self.agent.now())
-        return plan_view("", change.foreseen(draft.body, None))
-
-    async def create(self, caller: Caller, request: VpnRequest, wait: float = 0.0, key: str = "") -> VpnView:
+    async def create(
+        self, caller: Caller, request: VpnRequest, wait: float = 0.0, key: str = "", base: str = ANY
+    ) -> VpnView:
         """Make a Vpn of this site's. With `wait`, until every member has answered; a refusal is then a Conflict and
-        nothing of the Vpn remains. The same `key` again gives the same Vpn."""
+        nothing of the Vpn remains. The same `key` again gives the same Vpn. `base` names the plan that it follows."""
         caller.needs(Role.MEMBER)
         async with self._making:
             # One at a time, so that of two deliveries of one request the second finds what the first made.
-            id = self._made_before(caller, request, key) or await self._make(caller, request, key)
+            again = Repeat(self.agent, caller.project, key, repr((caller.project, request)))
+            id = again.made(self._stands) or await self._make(caller, request, again, base)
         await self._until(id, _settled, wait)
         await self._raise_if_refused(id, wait)
         return self._view(self._record(id))
 
-    async def _make(self, caller: Caller, request: VpnRequest, key: str) -> str:
+    def _stands(self, id: str) -> bool:
+        record = self.agent.table.get(id)
+        return record is not None and _shown(record)
+
+    async def _make(self, caller: Caller, request: VpnRequest, again: Repeat, base: str) -> str:
         self.agent.needs_its_past()
         id, now = self._id(), self.agent.now()
-        notes = self._notes(caller, request, key, id) if key else []
-        await self.agent.write(lambda s: [change.new_vpn(s, request, caller.project, id, now)], notes)
-        return id
 
-    def _notes(self, caller: Caller, request: VpnRequest, key: str, id: str) -> list[LocalEntry]:
-        """The key, and the end of those whose time is over."""
-        now = self.agent.now()
-        kept = self.agent.local.get(IDEMPOTENCY, {})
-        over = [k for k, v in kept.items() if datetime.fromisoformat(json.loads(v)["at"]) < now - KEY_LIFE]
-        value = {"id": id, "spec": _spec(caller, request), "at": now.isoformat()}
-        entry = LocalEntry(IDEMPOTENCY, f"{caller.project} {key}", json.dumps(value))
-        return [*(LocalEntry(IDEMPOTENCY, k, None) for k in over), entry]
+        def decide(s: Situation) -> list[Draft]:
+            return [as_planned(s, None, change.new_vpn(s, request, caller.project, id, now), base)]
 
-    def _made_before(self, caller: Caller, request: VpnRequest, key: str) -> str | None:
-        entry = self.agent.local.get(IDEMPOTENCY, {}).get(f"{caller.project} {key}") if key else None
-        if entry is None:
-            return None
-        found = json.loads(entry)
-        if found["spec"] != _spec(caller, request):
-            raise Refused("this Idempotency-Key was used for another request", hint="take a new key")
-        id = str(found["id"])
-        record = self.agent.table.get(id)
-        if record is None or not _shown(record):
-            raise Conflict("what this Idempotency-Key made has ended since", hint="take a new key to make another")
+        await self.agent.write(decide, again.notes(id))
         return id
 
     def _id(self) -> str:
@@ -160,17 +147,6 @@ class Vpns:
 
     # ── Changing ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def plan_update(
-        self, caller: Caller, wanted: str, name: str, attachments: Sequence[Attachment], base: str = "*"
-    ) -> PlanView:
-        """What `update` would do, or why it would be refused."""
-        caller.needs(Role.MEMBER)
-        vpn = self._find(caller, wanted)
-        _check_base(vpn, base)
-        self.agent.needs_its_past()
-        draft = change.changed_vpn(self.agent.situation, vpn, name or vpn.body.name, attachments)
-        return plan_view(version_text(vpn.order), change.foreseen(draft.body, vpn.body))
-
     async def update(
         self,
         caller: Caller,
@@ -183,10 +159,13 @@ class Vpns:
         """Give the Vpn this name and exactly these members. `base` is the version it is meant for (If-Match)."""
         caller.needs(Role.MEMBER)
         vpn = self._standing(caller, wanted)
-        _check_base(vpn, base)
+        check_version(vpn, base)
         if name:
             check_name(name)
+        wish = Wish(name, tuple(attachments))
         if vpn.home != self.agent.site:
+            if "+" in base:
+                as_planned(self.agent.situation, vpn, changed(self.agent.situation, vpn, wish), base)
             body = ProposalBody(
                 vpn=vpn.id,
                 base=vpn.order,
@@ -198,9 +177,7 @@ class Vpns:
             )
             return await self._propose(vpn, body, wait)
         self.agent.needs_its_past()
-        await self.agent.write(
-            lambda s: [change.changed_vpn(s, self._unmoved(vpn), name or vpn.body.name, attachments)]
-        )
+        await self.agent.write(lambda s: [as_planned(s, vpn, changed(s, self._unmoved(vpn), wish), base)])
         await self._until(vpn.id, _settled, wait)
         await self._raise_if_refused(vpn.id, wait)
         return Outcome(vpn=self._view(self._record(vpn.id)))
@@ -211,8 +188,10 @@ class Vpns:
         """Close the Vpn; None if it is gone. `force` skips the guard and destroys nothing that is in use."""
         caller.needs(Role.MEMBER)
         vpn = self._find(caller, wanted)
-        _check_base(vpn, base)
+        check_version(vpn, base)
         if vpn.home != self.agent.site:
+            if "+" in base:
+                as_planned(self.agent.situation, vpn, ended(vpn, force), base)
             body = ProposalBody(
                 vpn=vpn.id,
                 base=vpn.order,
@@ -227,7 +206,7 @@ class Vpns:
         else:
             # It may have named more members since: they would never hear of its end.
             self.agent.needs_its_past()
-            await self.agent.write(lambda s: _ending(self._record(vpn.id), force))
+            await self.agent.write(lambda s: _ending(s, self._record(vpn.id), force, base))
         # Who closes it hears after one wave that it is in use; who asks again waits for the ports to go.
         again = vpn.header.state is State.CLOSING
         await self._until(vpn.id, lambda v, r: not r.live or (not again and busy(v)), wait)
@@ -236,14 +215,6 @@ class Vpns:
         if wait:
             self._raise_if_busy(vpn.id)
         return Outcome(vpn=self._view(self._record(vpn.id)))
-
-    def plan_delete(self, caller: Caller, wanted: str, base: str = "*") -> PlanView:
-        """What `delete` would do once everybody has let go."""
-        caller.needs(Role.MEMBER)
-        vpn = self._find(caller, wanted)
-        _check_base(vpn, base)
-        body = replace(vpn.body, attachments=tuple(replace(a, leaving=True) for a in vpn.body.attachments))
-        return plan_view(version_text(vpn.order), change.foreseen(body, vpn.body))
 
     def _raise_if_busy(self, id: str) -> None:
         answers = self.agent.table.answers(id)
@@ -280,7 +251,7 @@ class Vpns:
         while (answer := self.agent.table.answers(id).get(vpn.home)) is None and (left := until - loop.time()) > 0:
             await self.agent.news.wait(min(left, 1.0))
         if answer is None and wait:
-            await self.agent.write(lambda s: [_proposal_gone(s, id)])
+            await self.agent.write(lambda s: [gone(s.table, id)])
             raise Unavailable(
                 f"{vpn.home}, the home of {vpn.body.name}, does not answer",
                 code="owner-silent",
@@ -290,19 +261,48 @@ class Vpns:
         if answer is None:
             pending = Pending(proposal=id, waiting_for=vpn.home)
             return Outcome(vpn=self._view(self._record(vpn.id)), pending=pending)
-        await self.agent.write(lambda s: [_proposal_gone(s, id)])
+        await self.agent.write(lambda s: [gone(s.table, id)])
         if answer.word is Word.REFUSED and answer.reason is not None:
             raise Conflict(answer.reason.text, code=answer.reason.code, hint=answer.reason.hint, sites=(vpn.home,))
         return Outcome(vpn=self._view(self._record(vpn.id)))
 
-    async def adopt(self, caller: Caller, wanted: str, base: str = "*") -> VpnView:
-        """This site becomes the home of a Vpn whose home is lost (rule 14)."""
+    async def withdraw(self, caller: Caller, wanted: str, proposal: str = "") -> None:
+        """Ask no more for the change `proposal`, or for any. What its home has applied already stays applied."""
+        caller.needs(Role.MEMBER)
+        asked = [p.proposal for p in self.get(caller, wanted).proposals if proposal in ("", p.proposal)]
+        if not asked:
+            raise NotFound(f"no change of {wanted} waits here for its home", hint=f"intertie vpn show {wanted}")
+        await self.agent.write(lambda s: [gone(s.table, id) for id in asked])
+
+    async def adopt(self, caller: Caller, wanted: str, base: str = "*", force: bool = False) -> VpnView:
+        """This site becomes the home of a Vpn whose home is lost (rule 14). Conflict (owner-up) if that answers when
+        it is asked, unless by `force`."""
         caller.needs(Role.ADMIN)
         vpn = self._standing(caller, wanted)
-        _check_base(vpn, base)
+        check_version(vpn, base)
         self.agent.needs_its_past()
+        change.adopted_vpn(self.agent.table, vpn)  # what cannot be anyway is said before the home is asked
+        if not force:
+            await self._check_lost(vpn)
         await self.agent.write(lambda s: [change.adopted_vpn(s.table, self._record(vpn.id))])
         return self._view(self._record(vpn.id))
+
+    async def _check_lost(self, vpn: Record) -> None:
+        heirs = vpn.body.successors
+        if heirs and self.agent.site not in heirs:
+            raise Conflict(
+                f"{vpn.body.name} names {', '.join(heirs)} to follow {vpn.home}",
+                code="owner-up",
+                hint=f"at {heirs[0]}: intertie vpn adopt {vpn.body.name}; here: --force",
+                sites=heirs,
+            )
+        if await self._exchange.answers(vpn.home, LONGEST_WORD):
+            raise Conflict(
+                f"{vpn.home}, the home of {vpn.body.name}, answers",
+                code="owner-up",
+                hint="ask it for the change (vpn update, vpn delete); to become the home though it is there: --force",
+                sites=(vpn.home,),
+            )
 
     # ── Verifying ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -339,22 +339,6 @@ class Vpns:
         return (lost,)
 
 
-def version_text(order: Order) -> str:
-    """A version as ETag and base_version carry it."""
-    return f"{order.epoch}.{order.incarnation}.{order.seq}"
-
-
-def _spec(caller: Caller, request: VpnRequest) -> str:
-    return repr((caller.project, request))
-
-
-def _check_base(vpn: Record, base: str) -> None:
-    if base not in ("*", version_text(vpn.order)):
-        raise Conflict(
-            f"{vpn.body.name} is at version {version_text(vpn.order)}, not {base}", hint="look again, then ask again"
-        )
-
-
 def _shown(vpn: Record) -> bool:
     """Ended Vpns are not shown, but for one that a refusal ended and nobody has deleted yet."""
     return vpn.live or vpn.body.refusal is not None
@@ -379,22 +363,8 @@ def _acknowledged(vpn: Record) -> Draft:
     return replace(withdrawal(vpn, vpn.body), base=vpn.order)
 
 
-def _ending(vpn: Record, force: bool) -> list[Draft]:
+def _ending(situation: Situation, vpn: Record, force: bool, base: str) -> list[Draft]:
     if not vpn.live:
         return [_acknowledged(vpn)] if vpn.body.refusal is not None else []
-    if force:
-        return [withdrawal(vpn, vpn.body)]
-    return [change.closed_vpn(vpn)] if vpn.header.state is not State.CLOSING else []
-
-
-def _proposal_gone(situation: Situation, id: str) -> Draft:
-    record = situation.table.get(id)
-    assert record is not None
-    return Draft(
-        kind=Kind.PROPOSAL,
-        id=id,
-        state=State.WITHDRAWN,
-        names=record.header.names,
-        body=record.body,
-        base=record.order,
-    )
+    draft = as_planned(situation, vpn, ended(vpn, force), base)
+    return [draft] if force or vpn.header.state is not State.CLOSING else []

@@ -7,7 +7,7 @@ from typing import Any, cast
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
-from intertie.api import events, metrics, networks, plan, problems, sites, system, tokens, vpns
+from intertie.api import events, gc, metrics, networks, plan, problems, sites, system, tokens, vpns
 from intertie.api.auth import Door
 from intertie.api.gate import Access, Crowd, Limits
 from intertie.api.openapi import document
@@ -25,6 +25,7 @@ ROUTERS = (
     tokens.router,
     events.router,
     plan.router,
+    gc.router,
 )
 
 

@@ -2,6 +2,7 @@
 
 A Vpn's ETag is the version of its record. It says which wish the representation shows; what packets say (health, RTT)
 moves on under the same tag. So it serves If-Match, which guards the wish, and nothing answers 304 to If-None-Match.
+A plan's `base_version` is a tag as well: that version, and the plan that the change is to follow.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from fastapi import Depends, Header, Query, Response
 
 from intertie.agent.vpns import LONGEST_WAIT
 from intertie.model.errors import Refused
+from intertie.planning.foresight import version_in
 from intertie.planning.status import VpnView
 
 _WAIT = re.compile(r'wait\s*=\s*"?(\d{1,6}(?:\.\d{1,3})?)"?', re.IGNORECASE)
@@ -22,7 +24,7 @@ _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"|([^\s,"]+)')
 
 
 def version_of(vpn: VpnView) -> str:
-    """As `agent.vpns.version_text`, from what is shown."""
+    """As `planning.foresight.version_text`, from what is shown."""
     incarnation, seq = vpn.version
     return f"{vpn.epoch}.{incarnation}.{seq}"
 
@@ -70,7 +72,10 @@ def tags_of(text: str) -> tuple[str, ...]:
 async def _if_match(
     if_match: Annotated[
         str | None,
-        Header(description="The ETag of the version that the change is meant for; `*` for any."),
+        Header(
+            description="The ETag of the version that the change is meant for, or the `base_version` of the plan "
+            "that it is to follow; `*` for any."
+        ),
     ] = None,
 ) -> tuple[str, ...]:
     return tags_of(if_match) if if_match is not None else ()
@@ -88,8 +93,13 @@ async def _required(tags: Annotated[tuple[str, ...], Depends(_if_match)]) -> tup
 
 def base_of(tags: Sequence[str], vpn: VpnView) -> str:
     """The one of the versions that stands, or one that does not: the use case has the last word on it."""
-    allowed = [t for t in tags if t in ("*", version_of(vpn))]
+    allowed = [t for t in tags if t == "*" or version_in(t) == version_of(vpn)]
     return (allowed or list(tags) or ["*"])[0]
+
+
+def planned_as(tags: Sequence[str]) -> str:
+    """The plan that a new thing is to follow: it has no version that could stand."""
+    return next((t for t in tags if t != "*"), "*")
 
 
 async def _key(

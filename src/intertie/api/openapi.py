@@ -63,6 +63,7 @@ LINKS: Mapping[tuple[str, int], Mapping[str, Mapping[str, str]]] = {
     ("create_vpn", 201): dict.fromkeys(_OF_A_VPN, _TAGGED),
     ("show_vpn", 200): dict.fromkeys(_OF_A_VPN, _TAGGED),
     ("change_vpn", 200): dict.fromkeys(_OF_A_VPN, _ID),
+    ("change_vpn", 202): {"withdraw_proposal": {**_ID, "proposal": "$response.body#/pending/proposal"}},
     ("end_vpn", 202): dict.fromkeys(_OF_A_VPN, _ID),
     ("end_vpn", 204): dict.fromkeys(_OF_A_VPN, _SAME),
     ("create_token", 201): {"revoke_token": _ID},

@@ -38,6 +38,7 @@ CODES: Mapping[str, Meaning] = {
     "no-common-transport": Meaning(409, "No transport that every member has"),
     "failed": Meaning(409, "It was agreed, and could not be done"),
     "loop": Meaning(409, "A loop was seen, and the segment is blocked"),
+    "owner-up": Meaning(409, "The home of it answers"),
     "stale": Meaning(412, "It has changed since"),
     "too-large": Meaning(413, "Too large"),
     "unsupported-media-type": Meaning(415, "Not JSON"),

@@ -7,6 +7,7 @@ from intertie.agent.state import Event
 from intertie.model.bodies import AnswerBody, HostBody, NetworkBody, ProposalBody, VpnBody
 from intertie.model.items import Item, Segment
 from intertie.planning.admit import project_here
+from intertie.planning.faults import apart
 
 
 def item_project(agent: Agent, item: Item) -> str | None:
@@ -18,7 +19,10 @@ def event_project(agent: Agent, event: Event) -> str | None:
     """Events name a record, or an item: a network, a host, or a segment as "vpn/network"."""
     id = event.id.partition("/")[0]
     if agent.table.get(id) is not None:
-        return record_project(agent, id)
+        project: str | None = None
+        with apart(agent.table.faults, id):
+            project = record_project(agent, id)
+        return project
     # A network that a Vpn made here has no record of its own.
     return next((n.project for n in agent.inventory.networks if n.id == id), None)
 

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from intertie.agent.access import TokenView
 from intertie.api.auth import Admin
+from intertie.api.conditions import Key
 from intertie.api.openapi import problems
 from intertie.api.paging import Page, Paged
 from intertie.api.services import Uses
@@ -21,9 +22,10 @@ async def list_tokens(use: Uses, who: Admin, page: Paged) -> Page[TokenView]:
 
 
 @router.post("", status_code=201, summary="Make a token", responses=problems("storage"))
-async def create_token(use: Uses, who: Admin, wish: TokenWish) -> TokenView:
-    """`token` is shown this once: only a hash of it is kept."""
-    return await use.tokens.create(wish.project, wish.role)
+async def create_token(use: Uses, who: Admin, wish: TokenWish, key: Key) -> TokenView:
+    """`token` is shown this once: only a hash of it is kept. The same `Idempotency-Key` again gives another text, and
+    revokes the one before."""
+    return await use.tokens.create(wish.project, wish.role, key)
 
 
 @router.delete("/{id}", status_code=204, summary="Revoke a token", responses=problems("not-found", "storage"))

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Response
 
 from intertie.agent.vpn_views import Outcome, Pending, PlanView, Verified
 from intertie.api.auth import Admin, Member, Reader
-from intertie.api.conditions import IfMatch, Key, MayMatch, Planned, Wait, base_of, tagged
+from intertie.api.conditions import IfMatch, Key, MayMatch, Planned, Wait, base_of, planned_as, tagged
 from intertie.api.openapi import made, problems, shows
 from intertie.api.paging import Page, Paged
 from intertie.api.services import Uses
@@ -20,6 +20,7 @@ router = APIRouter(prefix="/vpns", tags=["vpns"])
 
 REFUSALS = ("no-common-transport", "unknown-site", "refused-by-member", "owner-silent", "storage")
 Named = Annotated[str, Query(description="Only the Vpn of this name.", max_length=63)]
+Anyway = Annotated[bool, Query(description="Though its home answers.")]
 Force = Annotated[bool, Query(description="Do not wait for ports in use; destroys nothing that is.")]
 
 
@@ -58,18 +59,26 @@ async def list_vpns(use: Uses, who: Reader, page: Paged, name: Named = "") -> Pa
     },
 )
 async def create_vpn(
-    use: Uses, who: Member, response: Response, wish: VpnWish, wait: Wait, key: Key, plan: Planned = False
+    use: Uses,
+    who: Member,
+    response: Response,
+    wish: VpnWish,
+    wait: Wait,
+    key: Key,
+    match: MayMatch,
+    plan: Planned = False,
 ) -> VpnView | PlanView:
     """Joins networks of two sites or more.
 
     `l2` stretches the network that the first attachment names over the others, which make it where no network is
     named. `l3` routes between networks that exist. Each member decides for itself; with `Prefer: wait` the answer
-    comes when all have, and a refusal is then 409 `refused-by-member` with nothing left behind.
+    comes when all have, and a refusal is then 409 `refused-by-member` with nothing left behind. `If-Match` with the
+    `base_version` of a plan: 412 if it would do something else by now.
     """
     if plan:
         response.status_code = 200
-        return await use.vpns.plan_create(who, wish.request())
-    vpn = await use.vpns.create(who, wish.request(), wait, key)
+        return use.vpns.plans.create(who, wish.request())
+    vpn = await use.vpns.create(who, wish.request(), wait, key, planned_as(match))
     response.headers["Location"] = f"/v1/vpns/{vpn.id}"
     return tagged(response, vpn)
 
@@ -102,7 +111,7 @@ async def change_vpn(
     """The whole list of members: who is new is added, who is missing leaves once its ports are free."""
     base = base_of(match, use.vpns.get(who, id))
     if plan:
-        return use.vpns.plan_update(who, id, wish.name or "", wish.members(), base)
+        return use.vpns.plans.update(who, id, wish.name or "", wish.members(), base)
     return shown(response, await use.vpns.update(who, id, wish.name or "", wish.members(), base, wait))
 
 
@@ -132,9 +141,20 @@ async def end_vpn(
     base = base_of(match, use.vpns.get(who, id))
     if plan:
         response.status_code = 200
-        return use.vpns.plan_delete(who, id, base)
+        return use.vpns.plans.delete(who, id, base, force)
     outcome = await use.vpns.delete(who, id, base, force, wait)
     return shown(response, outcome) if outcome is not None else Response(None, 204, response.headers)
+
+
+@router.delete(
+    "/{id}/proposals/{proposal}",
+    status_code=204,
+    summary="Withdraw a proposal",
+    responses=problems("not-found", "storage"),
+)
+async def withdraw_proposal(use: Uses, who: Member, id: str, proposal: str) -> None:
+    """A change that was asked for here and waits for the home, another site. What that has applied stays applied."""
+    await use.vpns.withdraw(who, id, proposal)
 
 
 @router.post("/{id}/verify", summary="Send packets now", responses=problems("not-found", "stale"))
@@ -143,8 +163,13 @@ async def verify_vpn(use: Uses, who: Reader, id: str) -> Verified:
     return await use.vpns.verify(who, id)
 
 
-@router.post("/{id}/adopt", summary="Become its home", responses=problems("not-found", "stale", "storage"))
-async def adopt_vpn(use: Uses, who: Admin, response: Response, id: str, match: MayMatch) -> VpnView:
-    """For a Vpn whose home is lost for good. Should it return, it yields."""
+@router.post(
+    "/{id}/adopt", summary="Become its home", responses=problems("not-found", "stale", "owner-up", "storage")
+)
+async def adopt_vpn(
+    use: Uses, who: Admin, response: Response, id: str, match: MayMatch, force: Anyway = False
+) -> VpnView:
+    """For a Vpn whose home is lost for good; refused while it answers. Should it return, it yields, and shows what it
+    wrote meanwhile as `superseded`."""
     base = base_of(match, use.vpns.get(who, id))
-    return tagged(response, await use.vpns.adopt(who, id, base))
+    return tagged(response, await use.vpns.adopt(who, id, base, force))

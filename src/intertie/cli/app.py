@@ -31,6 +31,7 @@ BRANCHES = {
     "host": "intertie.cli.networks:host_app",
     "token": "intertie.cli.tokens:app",
     "events": "intertie.cli.overview:app",
+    "gc": "intertie.cli.overview:app",
     "init": "intertie.cli.start:app",
     "agent": "intertie.cli.start:agent_app",
     "demo": "intertie.cli.start:app",
@@ -39,7 +40,7 @@ BRANCHES = {
 }
 """The first word of a command → where it is defined. Groups of verbs are nouns, the others stand at the root."""
 
-VERBS = ("status", "events", "init", "demo", "version", "completion")
+VERBS = ("status", "events", "gc", "init", "demo", "version", "completion")
 
 own = typer.Typer()
 

@@ -43,6 +43,7 @@ EXITS = {
     "unknown-network": Exit.REFUSED,
     "quota": Exit.REFUSED,
     "not-found": Exit.FAILED,
+    "owner-up": Exit.REFUSED,
     "stale": Exit.FAILED,
     "precondition-required": Exit.FAILED,
     "rate": Exit.FAILED,

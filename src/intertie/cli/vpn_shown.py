@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
+
 from intertie.cli.body import Body
 from intertie.cli.screen import Screen
 from intertie.cli.shown import age, milliseconds, moment, number, percent, ranges, reason, yes
@@ -49,6 +52,10 @@ def show_vpn(screen: Screen, vpn: Body) -> None:
             screen.line(f"  {each.text('site')}: {why}")
         if hint:
             screen.line(f"    hint: {hint}")
+    for each in vpn.parts("superseded"):
+        screen.line()
+        for line in _superseded(vpn, each):
+            screen.line(line)
     if pairs := vpn.parts("pairs"):
         screen.line()
         screen.table(Table(PAIRS, [_pair(each) for each in pairs]))
@@ -59,6 +66,21 @@ def _left(member: Body) -> str:
     left = ", ".join(f"{n} free" if int(n) < ROUGH else f"{n} or more free" for n in member.texts("free"))
     asks = f", asks {member.text('asks')} for more" if member.text("asks") else ""
     return f" ({left}{asks})" if left else ""
+
+
+def _superseded(vpn: Body, lost: Body) -> list[str]:
+    """What this site wrote before it heard of the adoption, and how to ask for it again."""
+    words = f"  {lost.text('by')} adopted it; version {lost.text('version')}, written here, yielded "
+    name = vpn.text("name")
+    again = ["delete", name] if lost.flag("ending") else ["update", name]
+    if not lost.flag("ending"):
+        for each in lost.parts("attachments"):
+            again += ["-a", ":".join(part for part in (each.text("site"), each.text("network")) if part)]
+        again += ["--name", lost.text("name")] if lost.text("name") != name else []
+    return [
+        f"{words}{age(lost.text('at'))}: {lost.text('what')}",
+        f"    again: {shlex.join(['intertie', 'vpn', *again])}",
+    ]
 
 
 def _facts(vpn: Body) -> list[tuple[str, str]]:
@@ -74,8 +96,19 @@ def _facts(vpn: Body) -> list[tuple[str, str]]:
         ("require", vpn.text("require")),
         ("created", moment(vpn.text("created_at"))),
         ("pending", f"a change waits for {pending}, the home" if pending else ""),
+        *(("pending", _proposal(each)) for each in vpn.parts("proposals")),
         ("reason", vpn.text("reason")),
     ]
+
+
+def _proposal(asked: Body) -> str:
+    """A change that was asked for here, and what its home says."""
+    what = asked.text("change") + (" --force" if asked.flag("force") else "")
+    to = f" to {asked.text('name')}: {', '.join(asked.texts('members'))}" if asked.texts("members") else ""
+    if asked.text("answer") == "waiting":
+        until = f"waits for {asked.text('waiting_for')} until {moment(asked.text('not_after'))}"
+        return f"{what}{to} {until}; intertie vpn withdraw"
+    return f"{what}{to} was {asked.text('answer')} by {asked.text('waiting_for')}: {asked.text('reason')}"
 
 
 def _member(member: Body) -> tuple[str, ...]:
@@ -137,12 +170,19 @@ def _what(change: Body) -> str:
     return text or change.text("what")
 
 
-def show_plan(screen: Screen, body: Body) -> None:
+def show_plan(screen: Screen, body: Body, words: Sequence[str] = ()) -> None:
+    """The plan; with the `words` of the command, the line that applies exactly this."""
     if screen.is_json:
         screen.json(body)
         return
-    if base := body.text("base_version"):
+    base = body.text("base_version")
+    if base:
         screen.note(f"on version {base}:")
-    for line in plan_lines(body):
-        screen.mark(line)
+    for part in ("changes", "refusals", "notes"):
+        for line in plan_lines(body, part):
+            screen.mark(line)
     screen.note("no change" if not body.parts("changes") else "this is a plan: nothing was changed")
+    if words and base:
+        screen.line()
+        screen.line("apply exactly this:")
+        screen.line(f"  {shlex.join(['intertie', 'vpn', *words, '--base', base])}")

@@ -47,6 +47,9 @@ WAIT = Annotated[
     float, typer.Option("--wait", metavar="S", min=0, help="Up to S seconds, until it is so; tells progress.")
 ]
 PLAN = Annotated[bool, typer.Option("--plan", help="Show what would change at each member; change nothing.")]
+BASE = Annotated[
+    str, typer.Option("--base", metavar="VERSION", help="Only if it still does what the plan of that name says.")
+]
 
 
 @command(app, "list")
@@ -75,6 +78,7 @@ def create(
     require: Annotated[Require, typer.Option(help="Whether one refusal ends it.")] = Require.ALL,
     wait: WAIT = 0.0,
     plan: PLAN = False,
+    base: BASE = "",
 ) -> None:
     """Join networks. For l2 the first attachment names the network that is stretched."""
     members = attachments(attach)
@@ -82,14 +86,16 @@ def create(
     if transport:
         wish["transport"] = transport
     if plan:
-        show_plan(session.screen, session.client.call("POST", "/v1/vpns", wish, query={"plan": "true"}).body)
+        planned = session.client.call("POST", "/v1/vpns", wish, query={"plan": "true"}).body
+        show_plan(session.screen, planned, _create_words(wish, attach))
         return
+    match = {"If-Match": f'"{base}"'} if base else {}
     if not wait:
-        _shown(session, session.client.call("POST", "/v1/vpns", wish).body)
+        _shown(session, session.client.call("POST", "/v1/vpns", wish, headers=match).body)
         return
     with session.screen.waiting(f"asking {_names(members)}") as progress:
         deadline = Deadline(wait)
-        made = session.client.call("POST", "/v1/vpns", wish, wait=min(wait, HOLD)).body
+        made = session.client.call("POST", "/v1/vpns", wish, headers=match, wait=min(wait, HOLD)).body
         target = Wish(frozenset(str(each["site"]) for each in members))
         reply, verdict = until_ready(session.client, made.text("id"), target, deadline, progress)
     if reply.body.text("phase") == "refused":
@@ -107,6 +113,7 @@ def update(
     rename: Annotated[str, typer.Option("--name", metavar="NEW", help="A new name.")] = "",
     wait: WAIT = 0.0,
     plan: PLAN = False,
+    base: BASE = "",
 ) -> None:
     """Give a Vpn exactly these members.
 
@@ -115,10 +122,11 @@ def update(
     members = attachments(attach)
     found = lookup.vpn(session.client, name)
     body: Json = {"name": rename or found.body.text("name"), "attachments": members}
-    match = {"If-Match": found.etag}
+    match = {"If-Match": f'"{base}"' if base else found.etag}
     if plan:
         planned = session.client.call("PUT", _path(found.body), body, query={"plan": "true"}, headers=match)
-        show_plan(session.screen, planned.body)
+        words = ["update", name, *_attached(attach), *(["--name", rename] if rename else [])]
+        show_plan(session.screen, planned.body, words)
         return
     if not wait:
         _shown(session, session.client.call("PUT", _path(found.body), body, headers=match).body)
@@ -140,14 +148,15 @@ def delete(
     ] = False,
     wait: WAIT = 0.0,
     plan: PLAN = False,
+    base: BASE = "",
 ) -> None:
     """End a Vpn. It is gone when every member has let go."""
     found = lookup.vpn(session.client, name)
     query = {"force": "true"} if force else {}
-    match = {"If-Match": found.etag or "*"}
+    match = {"If-Match": f'"{base}"' if base else found.etag or "*"}
     if plan:
         planned = session.client.call("DELETE", _path(found.body), query={**query, "plan": "true"}, headers=match)
-        show_plan(session.screen, planned.body)
+        show_plan(session.screen, planned.body, ["delete", name, *(["--force"] if force else [])])
         return
     if not wait:
         _ended(session, session.client.call("DELETE", _path(found.body), query=query, headers=match))
@@ -191,11 +200,27 @@ def verify(session: Session, name: NAME) -> None:
         raise typer.Exit(Exit.FAILED)
 
 
+@command(app, "withdraw")
+def withdraw(session: Session, name: NAME) -> None:
+    """Ask no more for changes that wait for the Vpn's home, another site."""
+    vpn = lookup.vpn(session.client, name).body
+    waiting = [each.text("proposal") for each in vpn.parts("proposals")]
+    for each in waiting:
+        session.client.call("DELETE", f"{_path(vpn)}/proposals/{segment(each)}")
+    session.screen.note(f"withdrawn: {len(waiting)}" if waiting else f"no change of {name} waits for its home")
+
+
 @command(app, "adopt")
-def adopt(session: Session, name: NAME) -> None:
+def adopt(
+    session: Session,
+    name: NAME,
+    force: Annotated[bool, typer.Option("--force", help="Though its home answers.")] = False,
+) -> None:
     """Become the home of a Vpn whose home is lost for good."""
     vpn = lookup.vpn(session.client, name)
-    _shown(session, session.client.call("POST", f"{_path(vpn.body)}/adopt", headers={"If-Match": vpn.etag}).body)
+    query = {"force": "true"} if force else {}
+    path = f"{_path(vpn.body)}/adopt"
+    _shown(session, session.client.call("POST", path, query=query, headers={"If-Match": vpn.etag}).body)
 
 
 @command(app, "events")
@@ -211,6 +236,17 @@ def events_(
 
 def _path(vpn: Body) -> str:
     return f"/v1/vpns/{segment(vpn.text('id'))}"
+
+
+def _attached(attach: list[str]) -> list[str]:
+    return [word for each in attach for word in ("-a", each)]
+
+
+def _create_words(wish: dict[str, Json], attach: list[str]) -> list[str]:
+    """The command again, after `intertie vpn`."""
+    more = ["--transport", str(wish["transport"])] if "transport" in wish else []
+    more += ["--require", str(wish["require"])] if wish["require"] != Require.ALL.value else []
+    return ["create", str(wish["name"]), "--kind", str(wish["kind"]), *_attached(attach), *more]
 
 
 def _names(members: list[dict[str, Json]] | list[Body]) -> str:

@@ -158,6 +158,8 @@ class VpnBody:
     refusal: Reason | None = None
     """Set by the home when a member's refusal made it withdraw; shown as phase `refused` until deleted."""
     successors: tuple[str, ...] = ()
+    adopted: Order | None = None
+    """The version on which the last adoption went: what the home before wrote after it, the adopter did not know."""
 
 
 class Word(StrEnum):

@@ -12,7 +12,7 @@ from dataclasses import replace
 from intertie.model.bodies import AnswerBody, Attachment, HostBody, Ledger, Require, VpnBody, VpnKind, Word
 from intertie.model.errors import Reason
 from intertie.model.records import Draft, Header, Kind, Order, Record, State
-from intertie.planning import gifts, ranges, trust
+from intertie.planning import gifts, trust
 from intertie.planning.admit import (
     AGREED,
     Situation,
@@ -26,6 +26,7 @@ from intertie.planning.admit import (
     refused,
     share_of,
 )
+from intertie.planning.faults import apart
 from intertie.planning.held import given_back, has_left
 from intertie.planning.identity import answer_id, made_network
 from intertie.planning.plausible import fits
@@ -48,16 +49,19 @@ def advertise(situation: Situation, ids: Collection[str] | None = None, untold: 
     before: list[tuple[str, Record | None]] = []
     try:
         for vpn in sorted(records, key=lambda r: r.order):
-            if vpn.header.kind is not Kind.VPN or (untold and unsure(table, vpn, untold)):
+            if vpn.header.kind is not Kind.VPN:
                 continue
-            draft = next_answer(situation, vpn)
-            if draft is not None:
-                # What is promised to one Vpn, the next must not be promised again, though nothing is written yet.
-                before.append((vpn.id, table.suppose(vpn.id, _unsigned(table.site, draft))))
-            version = next_version(situation, vpn) if vpn.home == table.site else None
-            if version is not None:
-                draft = gifts.heir_s(situation, vpn, draft, version)
-            drafts += [d for d in (draft, version) if d is not None]
+            with apart(table.faults, vpn.id):
+                if untold and unsure(table, vpn, untold):
+                    continue
+                draft = next_answer(situation, vpn)
+                if draft is not None:
+                    # What is promised to one Vpn, the next must not be promised again, though nothing is written yet.
+                    before.append((vpn.id, table.suppose(vpn.id, _unsigned(table.site, draft))))
+                version = next_version(situation, vpn) if vpn.home == table.site else None
+                if version is not None:
+                    draft = gifts.heir_s(situation, vpn, draft, version)
+                drafts += [d for d in (draft, version) if d is not None]
     finally:
         for id, answer in reversed(before):
             table.suppose(id, answer)
@@ -323,7 +327,7 @@ def _on_refusal(situation: Situation, vpn: Record, body: VpnBody, answers: dict[
         refusal = Reason(code="refused-by-member", text=text, hint=why.hint[:LONGEST_REASON])
         if any(a.agreed for a in body.attachments):
             # It was added to a Vpn that runs: only the addition is taken back.
-            rest = replace(without(body, attachment.site, site), refusal=refusal)
+            rest = replace(gifts.without(body, attachment.site, site), refusal=refusal)
             return version_of(vpn, rest, table=situation.table)
         return withdrawal(vpn, body, refusal)
     return None
@@ -346,17 +350,6 @@ def _no(
     return None
 
 
-def without(body: VpnBody, site: str, heir: str) -> VpnBody:
-    """The body without a member; in an L2 Vpn its range goes to `heir`: who writes this, and alone knows more."""
-    kept = tuple(a for a in body.attachments if a.site != site)
-    leaver = share_of(body, site)
-    shares = tuple(s for s in body.shares if s.site != site)
-    if leaver is not None and shares:
-        chosen = next((s for s in shares if s.site == heir), shares[0])
-        shares = tuple(ranges.absorb(s, leaver, body.prefixes) if s is chosen else s for s in shares)
-    return replace(body, attachments=kept, shares=shares)
-
-
 def _without_drained(
     situation: Situation, vpn: Record, body: VpnBody, answers: dict[str, AnswerBody]
 ) -> Draft | None:
@@ -367,7 +360,7 @@ def _without_drained(
     if not leavers:
         return None
     for site in leavers:
-        body = without(body, site, situation.site)
+        body = gifts.without(body, site, situation.site)
     return version_of(vpn, body, table=situation.table)
 
 

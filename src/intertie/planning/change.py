@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from intertie.model.bodies import Attachment, Prefix, Require, Share, TransportFacts, VpnBody, VpnKind
+from intertie.model.bodies import Attachment, Prefix, Require, TransportFacts, VpnBody, VpnKind
 from intertie.model.codec import check_name
 from intertie.model.errors import Conflict, NotFound, Refused
 from intertie.model.items import NetworkFacts
@@ -35,8 +35,9 @@ class VpnRequest:
     require: Require = Require.ALL
 
 
-def check_members(situation: Situation, attachments: Sequence[Attachment]) -> None:
-    """At least two sites, each once, all pinned here. Refused otherwise."""
+def check_members(situation: Situation, attachments: Sequence[Attachment], home: str = "") -> None:
+    """At least two sites, each once, the home (this site, unless it is told) among them, all pinned here. Refused
+    otherwise."""
     sites = [a.site for a in attachments]
     for a in attachments:
         check_name(a.site, "site")
@@ -47,7 +48,12 @@ def check_members(situation: Situation, attachments: Sequence[Attachment]) -> No
     for site in sites:
         if sites.count(site) > 1:
             raise Refused(f"{site} is named twice", hint="one network a site; make a second Vpn for the other")
-    if situation.site not in sites:
+    if home and home not in sites:
+        raise Refused(
+            f"{home} is the Vpn's home and stays a member",
+            hint="intertie vpn adopt --force, at another one, moves the home",
+        )
+    if not home and situation.site not in sites:
         raise Refused(
             f"{situation.site} is not among the members", hint=f"ask at one of them, or add {situation.site}:NETWORK"
         )
@@ -208,14 +214,15 @@ def _judged(situation: Situation, draft: Draft) -> None:
 def changed_vpn(situation: Situation, vpn: Record, name: str, wanted: Sequence[Attachment]) -> Draft:
     """The next version with this name and exactly these members: who is new is added, who is missing leaves.
 
-    A Vpn that is closing is taken back by it.
+    A Vpn that is closing is taken back by it. Of another home's Vpn: as far as this site can tell, so without the
+    addresses that the home would give.
     """
     body = vpn.body
     assert isinstance(body, VpnBody)
     if not vpn.live:
         raise Conflict(f"Vpn {body.name} has ended")
     check_name(name)
-    check_members(situation, wanted)
+    check_members(situation, wanted, vpn.home)
     if name != body.name:
         project = project_here(situation.table, vpn)
         free_name(situation.table, project or body.project, name)
@@ -234,7 +241,7 @@ def changed_vpn(situation: Situation, vpn: Record, name: str, wanted: Sequence[A
             body = _with_member(situation, vpn, body, a)
     draft = version_of(vpn, body, State.LIVE, situation.table)
     _check_added(situation, vpn, draft)
-    return _sound(situation.site, draft)
+    return _sound(situation.site, draft) if vpn.home == situation.site else draft
 
 
 def _check_added(situation: Situation, vpn: Record, draft: Draft) -> None:
@@ -264,6 +271,8 @@ def _with_member(situation: Situation, vpn: Record, body: VpnBody, a: Attachment
     if body.kind is VpnKind.L3:
         if not a.network:
             raise Refused(f"an L3 Vpn joins networks that exist: none is named for {a.site}")
+        return replace(body, attachments=(*body.attachments, attachment))
+    if vpn.home != situation.site:
         return replace(body, attachments=(*body.attachments, attachment))
     giver = share_of(body, situation.site)
     mine = situation.table.answers(vpn.id).get(situation.site)
@@ -299,39 +308,5 @@ def adopted_vpn(table: Table, vpn: Record) -> Draft:
     if project is None:
         raise Refused(f"project {vpn.body.project} of {vpn.home} stands for none here", code="forbidden")
     # A record speaks of its home's project: from now on that is this site's.
-    draft = version_of(vpn, replace(vpn.body, project=project))
+    draft = version_of(vpn, replace(vpn.body, project=project, adopted=vpn.order))
     return replace(draft, epoch=vpn.order.epoch + 1, adopter=table.site)
-
-
-def shares_text(shares: Sequence[Share], site: str) -> str:
-    """A site's ranges in words, for a plan."""
-    found = next((s for s in shares if s.site == site), None)
-    return ",".join(f"{r.first}–{r.last}" for r in found.ranges) if found else ""
-
-
-def foreseen(body: VpnBody, old: VpnBody | None) -> list[tuple[str, str, str, str]]:
-    """(site, op, what, text) of what a change would do at every member, as far as the record tells."""
-    lines: list[tuple[str, str, str, str]] = []
-    for a in body.attachments:
-        had = attachment_of(old, a.site) if old is not None else None
-        others = ",".join(o.site for o in body.attachments if o.site != a.site and not o.leaving)
-        if a.leaving:
-            lines.append((a.site, "-", "segment", f"- segment {body.name} vni {body.vni}"))
-            if body.kind is VpnKind.L2 and not a.network:
-                lines.append((a.site, "-", "network", f"- network {body.network} (once its ports are gone)"))
-            continue
-        if body.kind is VpnKind.L2 and not a.network and had is None:
-            prefixes = ",".join(str(p) for p in body.prefixes)
-            text = f"+ network {body.network} {prefixes} mtu {body.mtu}"
-            lines.append((a.site, "+", "network", text))
-        if body.kind is VpnKind.L2 and (
-            old is None or shares_text(body.shares, a.site) != shares_text(old.shares, a.site)
-        ):
-            text = f"~ network {a.network or body.network} range {shares_text(body.shares, a.site)}"
-            lines.append((a.site, "~", "network", text))
-        op = "+" if had is None else "~"
-        if old is None or {o.site for o in body.attachments} != {o.site for o in old.attachments} or had is None:
-            lines.append(
-                (a.site, op, "segment", f"{op} segment {body.name} vni {body.vni} mtu {body.mtu} with {others}")
-            )
-    return lines

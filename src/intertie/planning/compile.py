@@ -22,6 +22,7 @@ from intertie.model.items import Host, Interface, Item, ItemKind, Key, Network, 
 from intertie.model.records import Kind, Record, State
 from intertie.planning import ranges, trust
 from intertie.planning.admit import attachment_of, gateways_of, l2_answers
+from intertie.planning.faults import apart
 from intertie.planning.held import AGREED, has_left, routed
 from intertie.planning.identity import bridge_name, made_network
 from intertie.planning.table import Table
@@ -37,9 +38,10 @@ def _compile(table: Table, blocked: Collection[str]) -> frozenset[Item]:
     networks = wanted_networks(table)
     items: set[Item] = set(networks.values())
     for vpn, body in table.vpns():
-        segment = segment_of(table, vpn, body, blocked)
-        if segment is not None:
-            items.add(segment)
+        with apart(table.faults, vpn.id):
+            segment = segment_of(table, vpn, body, blocked)
+            if segment is not None:
+                items.add(segment)
     items |= set(_hosts(table, networks))
     return frozenset(items)
 
@@ -56,10 +58,11 @@ def _wanted_networks(table: Table) -> Mapping[str, Network]:
     found = {r.id: _own_network(r.id, b) for r, b in table.bodies(Kind.NETWORK, NetworkBody)}
     in_use = {b.network for _, b in table.bodies(Kind.HOST, HostBody)}
     for record in table.all_of(Kind.VPN):
-        network = _made_network(table, record)
-        # A network on which hosts of ours live outlasts its Vpn (a forced delete destroys nothing in use).
-        if network is not None and (_stands(table, record) or network.id in in_use):
-            found[network.id] = network
+        with apart(table.faults, record.id):
+            network = _made_network(table, record)
+            # A network on which hosts of ours live outlasts its Vpn (a forced delete destroys nothing in use).
+            if network is not None and (_stands(table, record) or network.id in in_use):
+                found[network.id] = network
     return found
 
 
@@ -173,20 +176,28 @@ def _hosts(table: Table, networks: Mapping[str, Network]) -> Iterable[Host]:
         network = networks.get(body.network)
         if network is None:
             continue
-        yield Host(
-            id=record.id,
-            name=body.name,
-            project=body.project,
-            network=network.id,
-            bridge=network.bridge,
-            interfaces=interfaces(body.addresses, network.prefixes),
-            gateways=tuple(
-                g
-                for g in _last_gateways(table, network.id) or gateways_of(table, network.id, network.prefixes)
-                if any(a.version == g.version for a in body.addresses)
-            ),
-            mtu=network.mtu,
-        )
+        host: Host | None = None
+        with apart(table.faults, record.id):
+            host = _host(table, record.id, body, network)
+        if host is not None:
+            yield host
+
+
+def _host(table: Table, id: str, body: HostBody, network: Network) -> Host:
+    return Host(
+        id=id,
+        name=body.name,
+        project=body.project,
+        network=network.id,
+        bridge=network.bridge,
+        interfaces=interfaces(body.addresses, network.prefixes),
+        gateways=tuple(
+            g
+            for g in _last_gateways(table, network.id) or gateways_of(table, network.id, network.prefixes)
+            if any(a.version == g.version for a in body.addresses)
+        ),
+        mtu=network.mtu,
+    )
 
 
 def _last_gateways(table: Table, network: str) -> tuple[Address, ...]:
@@ -247,6 +258,8 @@ def may_go(table: Table, key: Key) -> bool:
     """Whether there is evidence that the item may be removed (rule 19): a record that says that it ended, or that
     this site is no longer part of it. An item that no record explains is an orphan and stays."""
     kind, id = key
+    if id.split("/", 1)[0] in table.faults:
+        return False  # nobody knows what it says
     if kind is ItemKind.SEGMENT:
         vpn = table.get(id.split("/", 1)[0])
         return vpn is not None and not _stands_here(table, vpn, id.split("/", 1)[1])
@@ -257,6 +270,7 @@ def may_go(table: Table, key: Key) -> bool:
         return any(
             made_network(table.site, vpn.id) == id and not _stands(table, vpn) and _ended(table, vpn)
             for vpn in table.all_of(Kind.VPN)
+            if vpn.id not in table.faults
         )
     return False
 

@@ -27,7 +27,9 @@ class Change:
     @property
     def text(self) -> str:
         """As an operator reads it: `+ network blue 10.0.0.0/24 mtu 1450`."""
-        return f"{self.op} {describe(self.item, self.have if self.op == '~' else None)}"
+        why = replaced(self.have, self.item) if self.op == "~" else ""
+        more = f"; replaced, which loses packets: {why}" if why else ""
+        return f"{self.op} {describe(self.item, self.have if self.op == '~' else None)}{more}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +95,18 @@ def describe(item: Item, have: Item | None = None) -> str:
     parts = [f"{k} {v}" if not then else f"{k} {then.get(k, '-')}→{v}" for k, v in now.items() if then.get(k) != v]
     parts += [f"{k} {v}→none" for k, v in then.items() if k not in now]
     return " ".join([_title(item), *parts])
+
+
+def replaced(have: Item | None, want: Item) -> str:
+    """Why the one is made anew and not edited into the other: what the device of a segment is made with."""
+    if not isinstance(have, Segment) or not isinstance(want, Segment):
+        return ""
+    facts = (
+        ("VNI", have.vni, want.vni),
+        ("local address", have.local.address, want.local.address),
+        ("UDP port", have.local.port, want.local.port),
+    )
+    return ", ".join(f"{what} {then} → {now}" for what, then, now in facts if then != now)
 
 
 def _title(item: Item) -> str:

@@ -387,3 +387,14 @@ def _why_not(situation: Situation, body: VpnBody, said: AnswerBody | None, a: At
     if left > 1:
         return f"has {left} or more free and is asked"
     return "keeps its last one" if left else "has none free"
+
+
+def without(body: VpnBody, site: str, heir: str) -> VpnBody:
+    """The body without a member; in an L2 Vpn its range goes to `heir`: who writes this, and alone knows more."""
+    kept = tuple(a for a in body.attachments if a.site != site)
+    leaver = share_of(body, site)
+    shares = tuple(s for s in body.shares if s.site != site)
+    if leaver is not None and shares:
+        chosen = next((s for s in shares if s.site == heir), shares[0])
+        shares = tuple(ranges.absorb(s, leaver, body.prefixes) if s is chosen else s for s in shares)
+    return replace(body, attachments=kept, shares=shares)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from intertie.model.bodies import AnswerBody, ProposalBody, VpnBody, Word
@@ -11,11 +12,71 @@ from intertie.planning import trust
 from intertie.planning.admit import Situation
 from intertie.planning.advertise import withdrawal
 from intertie.planning.change import changed_vpn, closed_vpn
+from intertie.planning.faults import apart
 from intertie.planning.identity import answer_id
+from intertie.planning.table import Table
 
 
 def proposal_id(site: str, ulid: str) -> str:
     return f"{site}.proposal.{ulid}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProposalView:
+    """A change that was asked for at this site, and what its home says: waiting, or refused and why."""
+
+    proposal: str
+    change: str
+    name: str
+    members: tuple[str, ...]
+    """With update: the sites that are to be members."""
+    force: bool
+    waiting_for: str
+    not_after: datetime
+    answer: str
+    reason: str
+    hint: str
+
+
+def proposed(table: Table, vpn: str) -> tuple[ProposalView, ...]:
+    """Changes of a Vpn that were asked for here and that nobody has applied or withdrawn, oldest first."""
+    found: list[ProposalView] = []
+    for record, body in table.bodies(Kind.PROPOSAL, ProposalBody):
+        if record.home != table.site or body.vpn != vpn:
+            continue
+        answer = next(iter(table.answers(record.id).values()), None)
+        if answer is not None and answer.word is Word.ACCEPTED:
+            continue
+        why = answer.reason if answer is not None else None
+        found.append(
+            ProposalView(
+                proposal=record.id,
+                change=body.change,
+                name=body.name,
+                members=tuple(a.site for a in body.attachments),
+                force=body.force,
+                waiting_for=record.header.names[0],
+                not_after=body.not_after,
+                answer="waiting" if answer is None else answer.word.value,
+                reason=why.text if why is not None else "",
+                hint=why.hint if why is not None else "",
+            )
+        )
+    return tuple(sorted(found, key=lambda p: p.proposal))
+
+
+def gone(table: Table, id: str) -> Draft:
+    """The proposal withdrawn: its home applies it no more, unless it has."""
+    record = table.get(id)
+    assert record is not None
+    return Draft(
+        kind=Kind.PROPOSAL,
+        id=id,
+        state=State.WITHDRAWN,
+        names=record.header.names,
+        body=record.body,
+        base=record.order,
+    )
 
 
 def decide(situation: Situation, now: datetime) -> list[Draft]:
@@ -24,28 +85,20 @@ def decide(situation: Situation, now: datetime) -> list[Draft]:
     moved: set[str] = set()
     pinned = trust.pins(situation.table)
     for record in situation.table.all_of(Kind.PROPOSAL):
-        if record.home == situation.site:
-            drafts += _past(record, now)
-        elif situation.site in record.header.names and record.home in pinned:
-            drafts += _answered(situation, record, now, moved)
+        with apart(situation.table.faults, record.id):
+            if record.home == situation.site:
+                drafts += _past(situation.table, record, now)
+            elif situation.site in record.header.names and record.home in pinned:
+                drafts += _answered(situation, record, now, moved)
     return drafts
 
 
-def _past(record: Record, now: datetime) -> list[Draft]:
+def _past(table: Table, record: Record, now: datetime) -> list[Draft]:
     body = record.body
     assert isinstance(body, ProposalBody)
     if not record.live or body.not_after > now:
         return []
-    return [
-        Draft(
-            kind=Kind.PROPOSAL,
-            id=record.id,
-            state=State.WITHDRAWN,
-            names=record.header.names,
-            body=body,
-            base=record.order,
-        )
-    ]
+    return [gone(table, record.id)]
 
 
 def _answered(situation: Situation, record: Record, now: datetime, moved: set[str]) -> list[Draft]:

@@ -10,6 +10,8 @@ from enum import StrEnum
 from intertie.model.bodies import AnswerBody, Attachment, Range, VpnBody, Word
 from intertie.model.records import Record, State
 from intertie.planning.held import untaken
+from intertie.planning.proposals import ProposalView, proposed
+from intertie.planning.superseded import SupersededView
 from intertie.planning.table import Table
 
 
@@ -98,6 +100,10 @@ class VpnView:
     prefixes: tuple[str, ...]
     members: tuple[MemberView, ...]
     pairs: tuple[PairView, ...]
+    proposals: tuple[ProposalView, ...] = ()
+    """Changes that were asked for here, and that the home, another site, has not applied."""
+    superseded: tuple[SupersededView, ...] = ()
+    """What this site wrote as its home before it heard that another had adopted it."""
 
 
 def pair_sight(sights: Sights, vpn: str, a: str, b: str) -> Sight:
@@ -135,6 +141,7 @@ def view(table: Table, vpn: Record, sights: Sights, project: str | None = None) 
         prefixes=tuple(str(p) for p in body.prefixes),
         members=tuple(_member(a, answers.get(a.site), pairs, vpn) for a in body.attachments),
         pairs=pairs,
+        proposals=proposed(table, vpn.id) if vpn.home != table.site else (),
     )
 
 

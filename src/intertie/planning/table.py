@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from intertie.model.bodies import AnswerBody, Body, VpnBody
+from intertie.model.bodies import AnswerBody, Body, HostBody, VpnBody
 from intertie.model.records import Cursor, Kind, Record
 
 B = TypeVar("B", bound=Body)
@@ -33,11 +33,14 @@ class Table:
         self._count: Counter[tuple[str, Kind]] = Counter()
         self._changes: dict[Kind, int] = dict.fromkeys(Kind, 0)
         self._derived: dict[Hashable, tuple[tuple[Hashable, ...], Any]] = {}
+        self.faults: dict[str, str] = {}
+        """Records (ids) that decisions on what stands stumbled over, and how (`planning.faults`)."""
         for record in sorted(records, key=lambda r: r.cursor):
             self.apply(record)
 
     def apply(self, record: Record) -> None:
         """Put `record` in the place of any earlier version of it."""
+        self.faults.clear()  # all is decided on anew
         kind = record.header.kind
         # A new version of a record that is there leaves the order of ids as it is.
         order = self._sorted.pop(kind, None)
@@ -170,6 +173,21 @@ class Table:
     def answer_record(self, id: str, site: str) -> Record | None:
         """The standing answer of `site`, withdrawn or not."""
         return self._answers.get(id, {}).get(site)
+
+    def touched(self, records: Iterable[Record]) -> Collection[str] | None:
+        """The Vpns that records bear on; None (all) when trust changed."""
+        ids: set[str] = set()
+        for record in records:
+            if record.header.kind is Kind.VPN:
+                ids.add(record.id)
+            elif isinstance(record.body, AnswerBody) or record.header.kind is Kind.PROPOSAL:
+                ids.add(record.body.vpn)
+            elif isinstance(record.body, HostBody):
+                # What is free of a range is told to the others.
+                ids |= {vpn.id for vpn, _ in self.on(record.body.network)}
+            elif record.header.kind in (Kind.INTRODUCTION, Kind.FORGOTTEN, Kind.MAPPING, Kind.SITE):
+                return None
+        return ids
 
     def mine_since(self, cursor: Cursor) -> list[Record]:
         """My standing records after `cursor`, in commit order; superseded versions are left out."""

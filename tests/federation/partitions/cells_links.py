@@ -8,6 +8,7 @@ LOCAL: dict[str, Cell] = {
     "network-list": look("blue, db, spare"),
     "network-create": now(201, "attachable"),
     "network-delete": now(204),
+    "gc-plan": look("none"),
     "host-list": look("late, web"),
     "host-create": now(201, "10.0.0.2", "Its address is from this site's own part of the range."),
     "host-delete": now(204),
@@ -35,16 +36,28 @@ LOCAL: dict[str, Cell] = {
 
 PLANS: dict[str, Cell] = {
     "vpn-create-plan": look(
-        "~ network at nantes; + segment at nantes; + network at lyon; ~ network at lyon; + segment at lyon; "
-        "+ network at rennes; ~ network at rennes; + segment at rennes",
+        "~ network at nantes; + segment at nantes; + network at lyon; + segment at lyon; "
+        "+ network at rennes; + segment at rennes",
         "A plan is made from records: nobody is asked.",
     ),
-    "vpn-update-plan": look("- segment at lyon; - network at lyon", "Made from records: nobody is asked."),
+    "vpn-update-plan": look(
+        "~ network at nantes; ~ segment at nantes; - segment at lyon; - network at lyon; ~ segment at rennes",
+        "Made from records: nobody is asked.",
+    ),
     "vpn-delete-plan": look(
-        "- segment at nantes; - segment at lyon; - network at lyon; - segment at rennes; - network at rennes",
+        "- segment at nantes; ~ network at nantes; - segment at lyon; - network at lyon; - segment at rennes; "
+        "- network at rennes",
         "Made from records: nobody is asked.",
     ),
 }
+
+OWNER_UP = never(
+    409,
+    "owner-up",
+    "nantes, the home of stretch, answers",
+    "ask it for the change (vpn update, vpn delete); to become the home though it is there: --force",
+    "It is asked, and not only when it was heard last.",
+)
 
 WELL: dict[str, Cell] = {
     **LOCAL,
@@ -73,7 +86,8 @@ WELL: dict[str, Cell] = {
     "vpn-delete-force": now(204),
     "vpn-delete-elsewhere": now(204),
     "vpn-delete-force-elsewhere": now(204),
-    "vpn-adopt": now(200, "owner rennes, phase ready"),
+    "vpn-adopt": OWNER_UP,
+    "vpn-adopt-force": now(200, "owner rennes, phase ready"),
     "vpn-verify": look(
         "ok true; lyon→nantes, lyon→rennes, nantes→lyon, nantes→rennes, rennes→lyon, rennes→nantes cross"
     ),
@@ -144,7 +158,8 @@ PEER_SILENT: dict[str, Cell] = {
     ),
     "vpn-delete-elsewhere": later(202, "phase deleting: lyon has not answered", GONE_LATER),
     "vpn-delete-force-elsewhere": now(204, words="As at the home."),
-    "vpn-adopt": now(
+    "vpn-adopt": OWNER_UP,
+    "vpn-adopt-force": now(
         200,
         "owner rennes, phase degraded: no probe crossed lately between nantes–lyon, lyon–rennes",
         "An operator's word: it needs nobody's consent. The old home yields.",
@@ -179,8 +194,8 @@ OWNER_SILENT: dict[str, Cell] = {
         "delete these Vpns, or remove this site from them, first",
     ),
     "vpn-create-plan": look(
-        "~ network at rennes; + segment at rennes; + network at nantes; ~ network at nantes; + segment at nantes; "
-        "+ network at lyon; ~ network at lyon; + segment at lyon"
+        "~ network at rennes; + segment at rennes; + network at nantes; + segment at nantes; "
+        "+ network at lyon; + segment at lyon"
     ),
     "vpn-delete-plan": PLANS["vpn-delete-plan"],
     "vpn-list": look("stretch degraded"),
@@ -209,6 +224,11 @@ OWNER_SILENT: dict[str, Cell] = {
         "owner rennes, phase degraded: no probe crossed lately between nantes–lyon, nantes–rennes",
         "rennes is the home from now on, and can change and delete it. nantes yields when it returns.",
     ),
+    "vpn-adopt-force": now(
+        200,
+        "owner rennes, phase degraded: no probe crossed lately between nantes–lyon, nantes–rennes",
+        "rennes is the home from now on, and can change and delete it. nantes yields when it returns.",
+    ),
     "vpn-verify": look(
         "ok false; lyon→rennes, rennes→lyon cross; "
         + "; ".join([no_agent("lyon", "nantes"), not_asked("nantes"), no_agent("rennes", "nantes")])
@@ -231,15 +251,16 @@ MAJORITY_GONE: dict[str, Cell] = {
     **LOCAL,
     "vpn-create-plan": look(
         "; ".join(
-            f"{'~' if s == 'nantes' else '+'} network at {s}; "
-            + (f"~ network at {s}; " if s != "nantes" else "")
-            + f"+ segment at {s}"
+            f"{'~' if s == 'nantes' else '+'} network at {s}; + segment at {s}"
             for s in ("nantes", "lyon", "rennes", "brest", "quimper")
         )
     ),
-    "vpn-update-plan": PLANS["vpn-update-plan"],
+    "vpn-update-plan": look(
+        f"{PLANS['vpn-update-plan'].told.says}; ~ segment at brest; ~ segment at quimper",
+        "Made from records: nobody is asked.",
+    ),
     "vpn-delete-plan": look(
-        "- segment at nantes; "
+        "- segment at nantes; ~ network at nantes; "
         + "; ".join(f"- segment at {s}; - network at {s}" for s in ("lyon", "rennes", "brest", "quimper"))
     ),
     "vpn-list": look("stretch degraded"),
@@ -274,7 +295,8 @@ MAJORITY_GONE: dict[str, Cell] = {
         GONE_LATER,
     ),
     "vpn-delete-force-elsewhere": now(204, words="As at the home."),
-    "vpn-adopt": now(200, f"owner rennes, {_LOST}", "An operator's word, not a vote."),
+    "vpn-adopt": OWNER_UP,
+    "vpn-adopt-force": now(200, f"owner rennes, {_LOST}", "An operator's word, not a vote."),
     "vpn-verify": look(
         "ok false; nantes→rennes, rennes→nantes cross; "
         + "; ".join(
@@ -319,6 +341,11 @@ ALONE: dict[str, Cell] = {
     "vpn-delete-elsewhere": OWNER_SILENT["vpn-delete-elsewhere"],
     "vpn-delete-force-elsewhere": OWNER_SILENT["vpn-delete-force-elsewhere"],
     "vpn-adopt": now(
+        200,
+        f"owner rennes, {_NOBODY}",
+        "It is so here at once, and everywhere when the others hear of it: be sure that the home is gone for good.",
+    ),
+    "vpn-adopt-force": now(
         200,
         f"owner rennes, {_NOBODY}",
         "It is so here at once, and everywhere when the others hear of it: be sure that the home is gone for good.",

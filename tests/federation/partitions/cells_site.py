@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.federation.partitions.cell import Cell, already, later, look, never, now, retry, unseen
-from tests.federation.partitions.cells_links import LOCAL, PLANS, WELL, no_agent, not_asked
+from tests.federation.partitions.cells_links import LOCAL, OWNER_UP, PLANS, WELL, no_agent, not_asked
 
 # ── Disk full ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -19,6 +19,7 @@ _FULL = retry(
 
 DISK_FULL: dict[str, Cell] = {
     **{id: cell if cell.told.code or cell.ends.name == "LOOK" else _FULL for id, cell in WELL.items()},
+    "vpn-adopt": replace(_FULL, again=False),
     "site-join": retry(
         _FULL.told.status,
         _FULL.told.code,
@@ -85,6 +86,7 @@ BACKUP: dict[str, Cell] = {
         "phase waiting, all accepted; nantes–lyon unknown, nantes–rennes unknown, lyon–rennes unknown",
         "Forwarding goes on as it was before the restore.",
     ),
+    "gc-plan": look("kept: host", "A host may be running something: it goes by force alone."),
     "vpn-plan": look("no change; orphans, kept: host", "What is here and in no record stays: it is shown, and kept."),
     "vpn-create-plan": _BLIND,
     "vpn-create-l2": _HOME,
@@ -123,7 +125,8 @@ BACKUP: dict[str, Cell] = {
         "nantes, the home of stretch, does not answer",
         "try later; if nantes is gone for good: intertie vpn adopt stretch",
     ),
-    "vpn-adopt": _MEMBER,
+    "vpn-adopt": replace(_MEMBER, again=False, words="The home may be there, once it can be asked."),
+    "vpn-adopt-force": _MEMBER,
     "vpn-verify": look(
         "ok false; none crosses; "
         + "; ".join(
@@ -172,8 +175,12 @@ EMPTY_STORE: dict[str, Cell] = {
         409,
         "in-use",
         "network idle is an orphan: its record was lost with this site's database",
-        "take bridge BRIDGE away by hand once nobody uses it",
+        "intertie network create idle 10.6.0.0/24 takes it up again; intertie gc --plan shows what would remove it",
         "Records of this site's own networks and hosts went to nobody: they do not come back.",
+    ),
+    "gc-plan": look(
+        "would go: network; kept: host, host, network, network, segment",
+        "What peers may still explain is kept, and what is in use.",
     ),
     "host-list": look("none", "Hosts run on as orphans; their records were this site's own and are lost."),
     "host-create": replace(
@@ -233,7 +240,8 @@ PEER_FORGOTTEN: dict[str, Cell] = {
     "vpn-delete-force": now(204, words=_NOT_HEARD),
     "vpn-delete-elsewhere": now(204),
     "vpn-delete-force-elsewhere": now(204),
-    "vpn-adopt": now(200, f"owner rennes, {_STILL_NAMED}", "lyon does not hear of its new home."),
+    "vpn-adopt": OWNER_UP,
+    "vpn-adopt-force": now(200, f"owner rennes, {_STILL_NAMED}", "lyon does not hear of its new home."),
     "vpn-verify": look(
         "ok false; nantes→rennes, rennes→lyon, rennes→nantes cross; "
         "lyon→? broken at agent: lyon is no peer of nantes: its pairs were not run; forwarding may go on; "

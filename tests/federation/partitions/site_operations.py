@@ -83,6 +83,16 @@ def host_gone(lab: Lab, sites: list[str]) -> bool:
     return all(h.name != "web" for h in lab.world.systems[lab.here].hosts.values())
 
 
+async def collect_plan(lab: Lab) -> httpx.Response:
+    return await lab.ask("POST", "/v1/gc?plan=true")
+
+
+def shows_orphans(body: Any) -> str:
+    told = [f"would go: {', '.join(sorted(c['what'] for c in body['changes']))}"] if body["changes"] else []
+    told += [f"kept: {', '.join(sorted(c['what'] for c in body['kept']))}"] if body["kept"] else []
+    return "; ".join(told) or "none"
+
+
 # ── Sites ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -251,6 +261,7 @@ OPERATIONS = (
         goal=network_gone,
         prepare=idle_network,
     ),
+    Operation(id="gc-plan", group=LOCAL, words="gc --plan", ask=collect_plan, shows=shows_orphans),
     Operation(id="host-list", group=LOCAL, words="host list", ask=getting("/v1/hosts"), shows=shows_names),
     Operation(
         id="host-create",

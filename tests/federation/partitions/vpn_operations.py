@@ -124,6 +124,10 @@ async def adopt(lab: Lab) -> httpx.Response:
     return await lab.ask("POST", "/v1/vpns/stretch/adopt")
 
 
+async def adopt_anyway(lab: Lab) -> httpx.Response:
+    return await lab.ask("POST", "/v1/vpns/stretch/adopt?force=true")
+
+
 def adopted(lab: Lab, sites: list[str]) -> bool:
     found = [lab.vpn(s, "stretch") for s in sites]
     return all(v is not None and v.owner == MEMBER for v in found)
@@ -323,6 +327,15 @@ OPERATIONS = (
         words="vpn adopt",
         at=ELSEWHERE,
         ask=adopt,
+        goal=adopted,
+        shows=shows_owner,
+    ),
+    Operation(
+        id="vpn-adopt-force",
+        group=GROUP,
+        words="vpn adopt --force",
+        at=ELSEWHERE,
+        ask=adopt_anyway,
         goal=adopted,
         shows=shows_owner,
     ),

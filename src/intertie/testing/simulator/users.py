@@ -162,7 +162,7 @@ async def _delete(site: Site, caller: Caller, step: Step) -> Any:
 
 
 async def _adopt(site: Site, caller: Caller, step: Step) -> Any:
-    return await site.vpns.adopt(caller, step.name)
+    return await site.vpns.adopt(caller, step.name, force=True)
 
 
 async def _verify(site: Site, caller: Caller, step: Step) -> Any:
