@@ -1,7 +1,7 @@
-"""What every test folder shares: private namespaces for tests/net and tests/fire, what to do about a missing program,
+"""What every test folder shares: private namespaces for tests/net, fire and hosts, what to do about a missing program,
 profiles.
 
-Namespaces. A run that reaches into tests/net or tests/fire starts itself again inside private network, mount and
+Namespaces. A run that reaches into tests/net, fire or hosts starts itself again inside private network, mount and
 process namespaces, with an empty /run: as root plainly, as an ordinary user inside a user namespace where it is root.
 So nothing of the machine can be touched, and nothing outlives the run, whatever it started.
 
@@ -25,7 +25,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 TESTS = Path(__file__).resolve().parent
-NET = (TESTS / "net", TESTS / "fire")
+NET = (TESTS / "net", TESTS / "fire", TESTS / "hosts")
 INSIDE = "INTERTIE_TESTS_INSIDE"
 STRICT = "INTERTIE_TESTS_STRICT"
 EMPTY_RUN = 'mount -t tmpfs none /run && mkdir -p /run/netns && exec "$@"'
@@ -99,10 +99,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """A test in tests/net or tests/fire is marked `net`, one in tests/demo `demo`."""
+    """A test in tests/net, fire or hosts is marked `net`, one in tests/demo `demo`."""
     folder = item.path.relative_to(TESTS).parts[0]
-    if folder in ("net", "fire", "demo"):
-        item.add_marker("net" if folder == "fire" else folder)
+    if folder in ("net", "fire", "hosts", "demo"):
+        item.add_marker("demo" if folder == "demo" else "net")
 
 
 def lacks(reason: str) -> None:

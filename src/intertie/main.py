@@ -38,7 +38,7 @@ from intertie.model.codec import decode
 from intertie.model.errors import Refused
 from intertie.model.items import Inventory
 from intertie.planning.enrol import pin
-from intertie.serving import open_port, operator_socket, own_address, server, user_socket
+from intertie.serving import open_port, operator_socket, own_address, server, tell_supervisor, user_socket
 from intertie.site_file import PEER_PORT, SiteFile, read_site
 from intertie.store.sqlite import SqliteStore
 from intertie.wiring import HostPings, InvitationTokens, Lines, PeerCalls, SiteKeys, SystemClock, Tried, Ulids
@@ -150,7 +150,9 @@ async def serve(dir: Path, fd: int | None) -> None:
         asyncio.create_task(services.health.run(), name="health"),
     ]
     log.info("agent up", site=site.name, underlay=str(running.underlay), incarnation=agent.incarnation)
+    tell_supervisor("READY=1")
     ended = await _first_end([*apis, *parts])
+    tell_supervisor("STOPPING=1")
     end_streams(app)
     for one, _ in servers:
         one.should_exit = True

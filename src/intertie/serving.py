@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 
@@ -58,6 +59,16 @@ def user_socket(site: SiteFile, fd: int | None) -> socket.socket:
             hint="set tls_certificate and tls_key in site.toml, or listen on 127.0.0.1",
         )
     return open_port(address, int(port), "user API (listen_users in site.toml)")
+
+
+def tell_supervisor(word: str) -> None:
+    """`READY=1` or `STOPPING=1` to the service manager that asked to hear it (sd_notify(3)), if one did."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    # "@" stands for the null octet of an abstract address.
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock, suppress(OSError):
+        sock.sendto(word.encode(), f"\0{address[1:]}" if address.startswith("@") else address)
 
 
 def operator_socket(dir: Path) -> socket.socket:

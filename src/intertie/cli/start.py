@@ -16,6 +16,7 @@ from intertie.cli.session import LOCAL, Session, command
 from intertie.model.errors import IntertieError
 
 INIT = "intertie.site_file:init_site"
+UNIT = "intertie.unit_file:systemd_unit"
 RUN = "intertie.main:run_agent"
 DEMO = "intertie.demo.cli:demo_app"
 
@@ -49,11 +50,17 @@ def call(target: str, *arguments: object, **named: object) -> object:
 @command(app, "init", shared=LOCAL)
 def init(
     session: Session,
-    name: Annotated[str, typer.Option(metavar="N", help="The site's name, for its peers too.")],
+    name: Annotated[str, typer.Option(metavar="N", help="The site's name, for its peers too.")] = "",
     location: Annotated[str, typer.Option(metavar="LAT,LON", help="Degrees, for example 47.218,-1.554.")] = "",
     underlay: Annotated[str, typer.Option(metavar="IP", help="This machine's address for other sites.")] = "",
+    systemd: Annotated[bool, typer.Option("--systemd", help="Make nothing; print a unit that runs the agent.")] = False,
 ) -> None:
     """Make a site: its directory, settings and key. Nothing runs yet."""
+    if systemd:
+        session.screen.line(str(call(UNIT, session.dir)).rstrip("\n"))
+        return
+    if not name:
+        raise usage("a site has a name", "--name NAME")
     call(INIT, name=name, dir=session.dir, location=_place(location), underlay=underlay or None)
     if session.screen.is_json:
         session.screen.document({"name": name, "dir": str(session.dir)})
