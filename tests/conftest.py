@@ -1,5 +1,5 @@
-"""What every test folder shares: private namespaces for tests/net, fire and hosts, what to do about a missing program,
-profiles.
+"""What every test folder shares: private namespaces for tests/net, fire and hosts, what to do about a missing
+program, profiles.
 
 Namespaces. A run that reaches into tests/net, fire or hosts starts itself again inside private network, mount and
 process namespaces, with an empty /run: as root plainly, as an ordinary user inside a user namespace where it is root.

@@ -120,6 +120,7 @@ async def _recover_pins(running: Running) -> None:
     agent = running.services.agent
     kept = running.calls.kept()
     if not agent.recovering or agent.pins():
+        await agent.recovered()  # a site without peers has nobody who could tell it more
         return
     log.warning("the store was lost; taking records back from peers", peers=[body.site for body in kept])
     await agent.write(lambda s: [pin(s.table, body) for body in kept])

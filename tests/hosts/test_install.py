@@ -59,7 +59,7 @@ class Reader:
             if words is not None:
                 self.kept |= words
                 return
-            assert until and time.monotonic() < ends, (
+            assert until * (ends - time.monotonic()) > 0, (
                 f"{DOCUMENT.name}, block of line {block.line}, {'/'.join(block.hosts)}\n# {text}\n"
                 f"ended with {code}; said:\n{said}"
             )
@@ -76,9 +76,7 @@ class Reader:
 
 
 @pytest.fixture(scope="module")
-def reader(
-    hosts: dict[str, Host], wheels: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Reader]:
+def reader(hosts: dict[str, Host], wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     checkout = tmp_path_factory.mktemp("build") / "checkout"
     checkout.mkdir()
     copy_tracked_files(checkout)

@@ -57,7 +57,7 @@ def timeless(compiled: bytes) -> bytes:
 
 
 def wheelhouse(folder: Path, *names: str) -> None:
-    """A folder with the wheels of these distributions and of all that they need, `pip --find-links` of it is enough."""
+    """A folder with the wheels of these distributions and of all that they need: enough for `pip --find-links`."""
     folder.mkdir()
     for one in closure(names).values():
         pack(one, folder)

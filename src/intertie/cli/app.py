@@ -34,13 +34,15 @@ BRANCHES = {
     "gc": "intertie.cli.overview:app",
     "init": "intertie.cli.start:app",
     "agent": "intertie.cli.start:agent_app",
+    "backup": "intertie.cli.backups:app",
+    "restore": "intertie.cli.backups:app",
     "demo": "intertie.cli.start:app",
     "version": "intertie.cli.app:own",
     "completion": "intertie.cli.app:own",
 }
 """The first word of a command → where it is defined. Groups of verbs are nouns, the others stand at the root."""
 
-VERBS = ("status", "events", "gc", "init", "demo", "version", "completion")
+VERBS = ("status", "events", "gc", "init", "backup", "restore", "demo", "version", "completion")
 
 own = typer.Typer()
 

@@ -53,7 +53,9 @@ def init(
     name: Annotated[str, typer.Option(metavar="N", help="The site's name, for its peers too.")] = "",
     location: Annotated[str, typer.Option(metavar="LAT,LON", help="Degrees, for example 47.218,-1.554.")] = "",
     underlay: Annotated[str, typer.Option(metavar="IP", help="This machine's address for other sites.")] = "",
-    systemd: Annotated[bool, typer.Option("--systemd", help="Make nothing; print a unit that runs the agent.")] = False,
+    systemd: Annotated[
+        bool, typer.Option("--systemd", help="Make nothing; print a unit that runs the agent.")
+    ] = False,
 ) -> None:
     """Make a site: its directory, settings and key. Nothing runs yet."""
     if systemd:

@@ -175,10 +175,7 @@ def bring_up(connection: Connection, migrations: Sequence[Migration] = MIGRATION
     if found is None:
         raise Damaged(f"it holds other tables ({', '.join(sorted(present)[:3])}): not a store of Intertie's")
     if found > version:
-        raise TooNew(
-            f"it has schema version {found}, this Intertie knows up to {version}",
-            hint="start the version of Intertie that last ran here, or a later one",
-        )
+        raise _too_new(found, version)
     if found < version:
         _check_everything(connection)
         for migrate in migrations[found - 1 : version - 1]:
@@ -186,6 +183,26 @@ def bring_up(connection: Connection, migrations: Sequence[Migration] = MIGRATION
         _sum_total(connection)
         connection.execute(update(schema_version).values(version=version))
     return False
+
+
+def look(connection: Connection) -> int:
+    """The version of the tables, each row held against its checksum; nothing is brought up. TooNew or Damaged."""
+    present = set(inspect(connection).get_table_names())
+    found = _version(connection) if schema_version.name in present else None
+    if found is None:
+        raise Damaged("it is not a store of Intertie's")
+    if found > VERSION:
+        raise _too_new(found, VERSION)
+    _check_everything(connection)
+    return found
+
+
+def _too_new(found: int, version: int) -> TooNew:
+    return TooNew(
+        f"it has schema version {found}, this Intertie knows up to {version}",
+        hint="start the version of Intertie that last ran here, or a later one; "
+        "to go back, restore the backup from before the upgrade: intertie restore FILE --replace",
+    )
 
 
 def _check_everything(connection: Connection) -> None:
