@@ -45,6 +45,9 @@ from intertie.wiring import HostPings, InvitationTokens, Lines, PeerCalls, SiteK
 
 log = structlog.get_logger()
 
+FIRST = "0.1.0"
+"""The version that did not note yet which one ran."""
+
 
 @dataclass(slots=True)
 class Running:
@@ -134,6 +137,7 @@ async def serve(dir: Path, fd: int | None) -> None:
     services = running.services
     agent = services.agent
     await agent.open()
+    await agent.read_anew(FIRST)
     await _recover_pins(running)
     await services.rounds.first_look()
     await running.links.open(running.underlay)

@@ -12,6 +12,8 @@ RECOVERY = "recovery"
 """The space of the local entry that stands from the loss of a store until all peers have told what they held."""
 LINEAGE = "lineage"
 """The space of local entries, peer → the lineage of it that was read last."""
+VERSION = "version"
+"""The space of the local entry that says which version of Intertie ran here last."""
 QUARANTINE = "quarantine"
 """The space of local entries, peer → since when: two agents write as that peer, and nothing of it is taken."""
 
