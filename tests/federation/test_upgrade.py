@@ -13,6 +13,7 @@ def test_what_an_earlier_version_could_not_read_is_read_by_the_later_one() -> No
     async def story(world: World) -> None:
         await world.net("nantes", "blue", "10.0.0.0/24")
         id = await world.vpn("nantes", "stretch", "l2", "nantes:blue", "lyon")
+        await asyncio.sleep(60.0)  # all is said
         lyon = world.running["lyon"]
         # As a version leaves a record of a kind that it does not know: absent, and the reading has passed it.
         await lyon.agent.ports.store.commit(Batch(dropped=(id,)), lyon.agent._seal)
