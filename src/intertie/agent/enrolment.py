@@ -23,11 +23,13 @@ from intertie.model.wire import Join, Message
 from intertie.planning import numbers, trust
 from intertie.planning.admit import Situation
 from intertie.planning.change import taken_vnis
-from intertie.planning.enrol import approval, forgetting, pin, site_draft
+from intertie.planning.enrol import approval, forgetting, goodbye, pin, site_draft
 from intertie.planning.plausible import flaw
 
 SPACE = "invitation"
 LONGEST = 24 * 3600
+GOODBYE = 5.0
+"""Seconds for which peers may take to hear that this site leaves."""
 TWO_AGENTS = (
     "two agents on two stores write as {0}: nothing of either is taken; end one of them (a copy of its machine?), "
     "then wait, or say so: intertie site approve {0}"
@@ -134,7 +136,7 @@ class Enrolment:
                 hint=f"ask {invitation.inviter} for one: intertie site invite {agent.site}",
             )
         own = agent.table.get(f"{agent.site}.site")
-        if own is None:
+        if own is None or not own.live:
             raise Unavailable("this site has not looked at itself yet", hint="try again in a second")
         message = Message(
             sender=agent.site,
@@ -177,7 +179,8 @@ class Enrolment:
         await self.agent.recovered()
 
     async def leave(self) -> None:
-        """Withdraw from the federation. Refused while Vpns bind this site to others."""
+        """Withdraw from the federation. Refused while Vpns bind this site to others. Peers that hear of it forget
+        this site; for those that are silent nobody waits."""
         self.agent.needs_its_past()
         bound = [b.name for r, b in self.agent.table.vpns() if self.agent.site in r.header.names]
         if bound:
@@ -186,8 +189,24 @@ class Enrolment:
                 code="in-use",
                 hint="delete these Vpns, or remove this site from them, first",
             )
+        await self.agent.write(lambda s: goodbye(s.table))
+        await self._told_goodbye()
         for name in list(trust.pins(self.agent.table)):
             await self.forget(name)
+
+    async def _told_goodbye(self) -> None:
+        """Until every peer that answers has heard so far. Who heard may cut the connection instead of saying so."""
+        agent, loop = self.agent, asyncio.get_running_loop()
+        place, ends = agent.table.last(), loop.time() + GOODBYE
+
+        def waited_for() -> bool:
+            return any(
+                agent.acked.get(name, Cursor()) < place and not agent.peer(name).failures
+                for name in trust.pins(agent.table)
+            )
+
+        while waited_for() and loop.time() < ends:
+            await agent.news.wait(0.1)
 
     # ── Mappings ───────────────────────────────────────────────────────────────────────────────────────────
 

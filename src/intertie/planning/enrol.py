@@ -16,7 +16,23 @@ def enrolment(table: Table, policy: str) -> list[Draft]:
     unclear = {*trust.forgotten(table), *trust.disputed(table)}
     found = {site: body for site, (_, body) in trust.introduced(table).items() if site not in unclear}
     drafts = [pin(table, body) for body in found.values()] if policy == "accept" else []
-    return [*drafts, *_moved(table)]
+    return [*drafts, *_moved(table), *_left(table)]
+
+
+def _left(table: Table) -> list[Draft]:
+    """Peers that said goodbye, by withdrawing their word on themselves, are forgotten."""
+    said = ((peer, trust.site_record(table, peer)) for peer in trust.pins(table))
+    return [
+        draft for peer, record in said if record is not None and not record.live for draft in forgetting(table, peer)
+    ]
+
+
+def goodbye(table: Table) -> list[Draft]:
+    """This site leaves: it withdraws its word on itself. Nothing to do if it has, or never said any."""
+    standing = table.get(site_id(table.site))
+    if standing is None or not standing.live:
+        return []
+    return [Draft(kind=Kind.SITE, id=standing.id, state=State.WITHDRAWN, body=standing.body, base=standing.order)]
 
 
 def _moved(table: Table) -> list[Draft]:
@@ -79,8 +95,10 @@ def forgetting(table: Table, peer: str) -> list[Draft]:
 
 
 def site_draft(table: Table, body: SiteBody) -> list[Draft]:
-    """This site's public word on itself, if it changed."""
+    """This site's public word on itself, if it changed. One that leaves speaks of itself again when it is alone."""
     standing = table.get(site_id(table.site))
+    if standing is not None and not standing.live and trust.pins(table):
+        return []
     if standing is not None and standing.live and standing.body == body:
         return []
     return [
