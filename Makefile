@@ -9,7 +9,7 @@ export PYTHON
 
 help:
 	@echo 'make demo           three sites in network namespaces, joined and serving; ARGS=--check to test and leave'
-	@echo 'make test           everything, each lane timed; LANES="check unit federation simulator contract fuzz net fire demo"'
+	@echo 'make test           everything, each lane timed; LANES="check unit federation simulator contract fuzz net hosts fire demo"'
 	@echo 'make fire           a story of faults over real agents; SECONDS=1800 SEED=7 for a longer one'
 	@echo 'make check          format, lint, types, import rules, unit tests: under a minute'
 	@echo 'make soak           the simulator for as long as told; SECONDS=3600 SEEDS=1.. PROFILE=all'

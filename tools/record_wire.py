@@ -104,9 +104,9 @@ class Signing(World):
         site.enrolment._invitations = InvitationTokens(self.roots[name])
         handle = site.exchange.handle
 
-        async def kept(caller: str | None, body: bytes) -> bytes:
-            reply = await handle(caller, body)
-            self.heard += [body, reply]
+        async def kept(caller: str | None, request: bytes) -> bytes:
+            reply = await handle(caller, request)
+            self.heard += [request, reply]
             return reply
 
         site.exchange.handle = kept  # type: ignore[method-assign]

@@ -7,6 +7,7 @@
     contract    tests/contract     stores, drivers, REST against what interface.md promises
     fuzz        tests/fuzz         every decoder of what others wrote, guided; INTERTIE_FUZZ_SECONDS each
     net         tests/net          real kernels: namespaces, VXLAN  tests/conftest.py makes the namespaces
+    hosts       tests/hosts        docs/install.md, command by command, on two hosts; for root only
     fire        tests/fire         real agents, one fault after the other; packets, clouds and promises are checked
     demo        tests/demo         the demo as a newcomer meets it
 
@@ -38,7 +39,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(".venv/bin")
 SPREAD = ("unit", "federation")
 """Lanes whose tests share nothing and run on all cores at once."""
-LANES = ("check", "unit", "federation", "simulator", "contract", "fuzz", "net", "fire", "demo")
+LANES = ("check", "unit", "federation", "simulator", "contract", "fuzz", "net", "hosts", "fire", "demo")
 TWICE = ("net", "demo")
 ORDINARY = 65534
 LANE_SECONDS = 1200
@@ -52,7 +53,13 @@ CHECKS = (
     ("types", ("mypy",)),
 )
 
-CHECKERS = {"ip": "iproute2", "ping": "iputils-ping", "tcpdump": "tcpdump", "nft": "nftables"}
+CHECKERS = {
+    "ip": "iproute2",
+    "ping": "iputils-ping",
+    "tcpdump": "tcpdump",
+    "nft": "nftables",
+    "systemd-analyze": "systemd",
+}
 """Programs that tests compare our own netlink code with, and the Debian package of each."""
 
 NEVER_NEEDED = ("ip", "bridge", "tc", "nft", "brctl", "iptables")

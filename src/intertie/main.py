@@ -118,6 +118,13 @@ def compose(dir: Path, site: SiteFile) -> Running:
     return Running(services, exchange, transport, calls, links, probes, store, namespaces, underlay)
 
 
+async def _open(running: Running) -> None:
+    """The store is read, and what a change of version or a loss asks for is begun."""
+    await running.services.agent.open()
+    await running.services.agent.read_anew(FIRST)
+    await _recover_pins(running)
+
+
 async def _recover_pins(running: Running) -> None:
     """A store that was lost knows nobody: those whom the file beside the keys names are trusted as before."""
     agent = running.services.agent
@@ -136,9 +143,7 @@ async def serve(dir: Path, fd: int | None) -> None:
     running = compose(dir, site)
     services = running.services
     agent = services.agent
-    await agent.open()
-    await agent.read_anew(FIRST)
-    await _recover_pins(running)
+    await _open(running)
     await services.rounds.first_look()
     await running.links.open(running.underlay)
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _FENCE = re.compile(r"^```console host=(?P<hosts>[a-z,]+)(?P<until> until)?(?: exit=(?P<exit>\d+))?$")
+_FLOW = re.compile(r"^<!-- test: packets flow from (?P<source>[a-z-]+) to <(?P<target>[a-z]+)> from here … -->$")
+_DRY = "<!-- test: … to here -->"
 _PLACEHOLDER = re.compile(r"<([a-z][a-z_]*)>")
 
 
@@ -68,6 +70,23 @@ def blocks(path: Path) -> list[Block]:
             hosts = tuple(fence["hosts"].split(","))
             found.append(Block(number, hosts, commands, bool(fence["until"]), int(fence["exit"] or 0)))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Between these lines of a document packets flow from a host's host to the address that was kept as `target`,
+    and none is lost."""
+
+    source: str
+    target: str
+    first: int
+    last: int
+
+
+def flow(path: Path) -> Flow:
+    lines = path.read_text().splitlines()
+    first, found = next((n, found) for n, line in enumerate(lines, 1) if (found := _FLOW.match(line)))
+    return Flow(found["source"], found["target"], first, lines.index(_DRY) + 1)
 
 
 def _commands(lines: object) -> tuple[Command, ...]:

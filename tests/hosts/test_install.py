@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts.document import Block, Command, blocks
+from tests.hosts.document import Block, Command, Flow, blocks, flow
 from tests.hosts.machines import Host, shell
+from tests.net.topologies.hosts import Hosts, Stream
 from tools.run_tests import copy_tracked_files
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "docs" / "install.md"
+FLOW = flow(DOCUMENT)
 PATIENCE = 30.0
 Run = Callable[[str], tuple[int, str]]
 
@@ -32,6 +34,8 @@ class Reader:
     wheels: Path
     kept: dict[str, str] = field(default_factory=dict)
     failed: str = ""
+    see: Hosts = field(default_factory=Hosts)
+    stream: Stream | None = None
 
     def play(self, block: Block) -> None:
         if block.hosts == ("build",):
@@ -43,6 +47,16 @@ class Reader:
         with ThreadPoolExecutor() as threads:
             for done in [threads.submit(self._all, block, self.hosts[name].run) for name in block.hosts]:
                 done.result()
+
+    def watch(self, line: int, flow: Flow) -> None:
+        """Begins to send packets, or ends and looks whether one was lost, where the document says so."""
+        if self.stream is None and flow.first < line < flow.last:
+            self.stream = self.see.stream(self.hosts["nantes"].inside(flow.source), self.kept[flow.target], 0.02)
+            self.stream.__enter__()
+        elif self.stream is not None and line > flow.last:
+            stream, self.stream = self.stream, None
+            stream.__exit__()
+            stream.check()
 
     def _all(self, block: Block, run: Run) -> None:
         *first, last = block.commands
@@ -82,6 +96,7 @@ def reader(hosts: dict[str, Host], wheels: Path, tmp_path_factory: pytest.TempPa
     copy_tracked_files(checkout)
     reader = Reader(hosts, checkout, wheels)
     yield reader
+    reader.see.close()
     shutil.rmtree(checkout)
 
 
@@ -91,5 +106,22 @@ def test_the_document(reader: Reader, block: Block) -> None:
     if reader.failed:
         pytest.fail(f"an earlier block failed: {reader.failed}", pytrace=False)
     reader.failed = f"line {block.line}"
+    reader.watch(block.line, FLOW)
     reader.play(block)
     reader.failed = ""
+
+
+def test_what_is_left_where_a_site_was(reader: Reader) -> None:
+    """Nothing: no device, no namespace, no rule, no process, no file, no user."""
+    if reader.failed:
+        pytest.fail("the document was not played to its end", pytrace=False)
+    lyon = reader.hosts["lyon"]
+    devices = lyon.network.netlink(lambda nl: sorted(str(each.get_attr("IFLA_IFNAME")) for each in nl.get_links()))
+    assert devices == ["eth0", "lo"]
+    for command in (
+        "ip netns list",
+        "nft list ruleset",
+        "ls /var/lib | grep intertie || true",
+        "getent passwd intertie || true",
+    ):
+        assert lyon.run(command) == (0, ""), command

@@ -72,7 +72,7 @@ async def show_site(use: Uses, who: Reader) -> SiteView:
 
 @site.post("/leave", status_code=204, summary="Leave the federation", responses=problems("in-use", "storage"))
 async def leave(use: Uses, who: Admin) -> None:
-    """Forgets every peer. Refused while Vpns bind this site to others."""
+    """Tells the peers, who forget this site, and forgets every peer. Refused while Vpns bind this site to others."""
     await use.enrolment.leave()
 
 
