@@ -20,7 +20,7 @@ import sqlite3
 import sys
 import tempfile
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import fields, replace
 from pathlib import Path
@@ -30,16 +30,16 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
 from intertie import __version__  # noqa: E402
-from intertie.agent.agent import Agent, Settings  # noqa: E402
+from intertie.agent.agent import Settings  # noqa: E402
 from intertie.federation import invitation, keys  # noqa: E402
 from intertie.model import wire  # noqa: E402
 from intertie.model.bodies import AnswerBody  # noqa: E402
 from intertie.model.codec import decode, plain  # noqa: E402
 from intertie.model.records import Kind, Record  # noqa: E402
-from intertie.model.storage import Batch, LocalEntry  # noqa: E402
+from intertie.model.storage import Batch, Committed, LocalEntry  # noqa: E402
 from intertie.store.sqlite import SqliteStore  # noqa: E402
-from intertie.testing.fake_ports import QuietLog  # noqa: E402
-from intertie.testing.federation import OPERATOR, Site, World, attachment  # noqa: E402
+from intertie.testing.federation import OPERATOR, Place, Site, World, attachment  # noqa: E402
+from intertie.testing.simulated_network import SimulatedCalls  # noqa: E402
 from intertie.testing.virtual_time import Process, run  # noqa: E402
 from intertie.wiring import InvitationTokens, SiteKeys  # noqa: E402
 
@@ -92,15 +92,13 @@ class Signing(World):
         self.roots: dict[str, keys.RootKey] = {}
         self._folder = folder
 
-    def _agent(self, name: str, process: Process, log: QuietLog) -> Agent:
-        agent = super()._agent(name, process, log)
+    def _compose(
+        self, process: Process, place: Place, calls: SimulatedCalls, wrote: Callable[[Committed], None]
+    ) -> Site:
+        site, name = super()._compose(process, place, calls, wrote), process.name
         if name not in self.roots:
             self.roots[name] = keys.create(self._folder / name, name)
-        agent.ports = replace(agent.ports, keys=SiteKeys(self.roots[name]))
-        return agent
-
-    def _compose(self, name: str, process: Process) -> Site:
-        site = super()._compose(name, process)
+        site.agent.ports = replace(site.agent.ports, keys=SiteKeys(self.roots[name]))
         site.enrolment._invitations = InvitationTokens(self.roots[name])
         handle = site.exchange.handle
 

@@ -121,7 +121,7 @@ def compose(dir: Path, site: SiteFile) -> Running:
 async def _open(running: Running) -> None:
     """The store is read, and what a change of version or a loss asks for is begun."""
     await running.services.agent.open()
-    await running.services.agent.read_anew(FIRST)
+    await running.services.agent.upgraded(FIRST)
     await _recover_pins(running)
 
 

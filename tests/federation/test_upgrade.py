@@ -19,17 +19,17 @@ def test_what_an_earlier_version_could_not_read_is_read_by_the_later_one() -> No
         await lyon.agent.ports.store.commit(Batch(dropped=(id,)), lyon.agent._seal)
         await world.crash("lyon")
         lyon = await world.start("lyon")
-        await lyon.agent.read_anew("0")
+        await lyon.agent.upgraded("0")
         await asyncio.sleep(60.0)
         assert lyon.agent.table.get(id) is None, "the same version has no reason to read again"
-        await lyon.agent.read_anew("an earlier one")
+        await lyon.agent.upgraded("an earlier one")
         await world.until(lambda: lyon.agent.table.get(id) is not None)
         noted = lyon.agent.local
         await world.crash("lyon")
         lyon = await world.start("lyon")
         assert lyon.agent.local["version"] == noted["version"]
         cursors = dict(lyon.agent.cursors)
-        await lyon.agent.read_anew("an earlier one")
+        await lyon.agent.upgraded("an earlier one")
         assert lyon.agent.cursors == cursors, "once is enough"
 
     scenario(story, ("nantes", "lyon"))

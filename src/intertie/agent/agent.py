@@ -146,7 +146,7 @@ class Agent:
             await self.remember(since(found.incarnation))
         return found
 
-    async def read_anew(self, first: str) -> None:
+    async def upgraded(self, first: str) -> None:
         """After a change of version (`first`: the one that noted none yet), read every peer from its beginning: what
         the version before could not read, it left out for good."""
         if self.local.get(VERSION, {}).get("ran", first) == self.settings.version:
