@@ -20,6 +20,7 @@ from intertie.agent.enrolment import Enrolment
 from intertie.agent.exchange import Exchange
 from intertie.agent.health import Health
 from intertie.agent.networks import Networks
+from intertie.agent.recovery import upgraded
 from intertie.agent.round import Rounds
 from intertie.agent.volatile import Whispers
 from intertie.agent.vpns import Vpns
@@ -121,7 +122,7 @@ def compose(dir: Path, site: SiteFile) -> Running:
 async def _open(running: Running) -> None:
     """The store is read, and what a change of version or a loss asks for is begun."""
     await running.services.agent.open()
-    await running.services.agent.upgraded(FIRST)
+    await upgraded(running.services.agent, FIRST)
     await _recover_pins(running)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from intertie.agent.recovery import upgraded
 from intertie.model.storage import Batch
 from intertie.testing.federation import World
 from tests.federation.test_life import scenario
@@ -19,17 +20,17 @@ def test_what_an_earlier_version_could_not_read_is_read_by_the_later_one() -> No
         await lyon.agent.ports.store.commit(Batch(dropped=(id,)), lyon.agent._seal)
         await world.crash("lyon")
         lyon = await world.start("lyon")
-        await lyon.agent.upgraded("0")
+        await upgraded(lyon.agent, "0")
         await asyncio.sleep(60.0)
         assert lyon.agent.table.get(id) is None, "the same version has no reason to read again"
-        await lyon.agent.upgraded("an earlier one")
+        await upgraded(lyon.agent, "an earlier one")
         await world.until(lambda: lyon.agent.table.get(id) is not None)
         noted = lyon.agent.local
         await world.crash("lyon")
         lyon = await world.start("lyon")
         assert lyon.agent.local["version"] == noted["version"]
         cursors = dict(lyon.agent.cursors)
-        await lyon.agent.upgraded("an earlier one")
+        await upgraded(lyon.agent, "an earlier one")
         assert lyon.agent.cursors == cursors, "once is enough"
 
     scenario(story, ("nantes", "lyon"))

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from intertie.agent.ports import Chance, Clock, Ids, Keys, Log, Store
-from intertie.agent.recovery import LINEAGE, RECOVERY, VERSION, said_again, since
+from intertie.agent.recovery import LINEAGE, RECOVERY, said_again, since
 from intertie.agent.state import Event, News, Peer
 from intertie.agent.yielded import SPACE as SUPERSEDED
 from intertie.agent.yielded import shown as yielded
@@ -145,16 +145,6 @@ class Agent:
             # Opened once, the store looks whole: a restart meanwhile must not forget what is missing.
             await self.remember(since(found.incarnation))
         return found
-
-    async def upgraded(self, first: str) -> None:
-        """After a change of version (`first`: the one that noted none yet), read every peer from its beginning: what
-        the version before could not read, it left out for good."""
-        if self.local.get(VERSION, {}).get("ran", first) == self.settings.version:
-            return
-        async with self._writing:
-            forgotten: dict[str, Cursor | None] = dict.fromkeys(self.cursors)
-            self.cursors.clear()
-            await self._commit(Batch(cursors=forgotten, local=(LocalEntry(VERSION, "ran", self.settings.version),)))
 
     def _died_at_it(self, found: Snapshot, done: str | None) -> bool:
         """Whether an agent that found the store behind ended before it could note that: nothing was written yet in

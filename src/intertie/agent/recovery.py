@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from intertie.model.records import Draft, Record
 from intertie.model.storage import LocalEntry
 from intertie.planning.table import Table
+
+if TYPE_CHECKING:
+    from intertie.agent.agent import Agent
 
 RECOVERY = "recovery"
 """The space of the local entry that stands from the loss of a store until all peers have told what they held."""
@@ -44,3 +48,13 @@ def said_again(table: Table, disputed: Mapping[str, Record]) -> Iterable[Draft]:
                 epoch=order.epoch,
                 adopter=order.adopter,
             )
+
+
+async def upgraded(agent: Agent, first: str) -> None:
+    """After a change of version (`first`: the one that noted none yet), read every peer from its beginning: what the
+    version before could not read, it left out for good."""
+    if agent.local.get(VERSION, {}).get("ran", first) == agent.settings.version:
+        return
+    for peer in sorted(agent.cursors):
+        await agent.read_anew(peer)
+    await agent.remember(LocalEntry(VERSION, "ran", agent.settings.version))
