@@ -1,0 +1,201 @@
+"""The simulated world with a core for each site: what a site's code costs, in processor time, passes on that site's
+own clock, and only there. So a federation of fifty on one machine takes the time that it would take on fifty.
+
+Signatures are real ones. What the simulated world has no part for is charged as it was measured on the real thing in
+the same run (`costs`): the processor time of a peer call at either end, and a forced write of the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from heapq import heappush
+from pathlib import Path
+from time import thread_time
+from typing import Any, TypeVar
+
+from bench.loopback import CALM
+from intertie.agent.agent import Agent, Ports, Settings
+from intertie.federation import keys
+from intertie.model.bodies import IntroductionBody, MappingBody
+from intertie.model.records import Cursor, Draft, Kind
+from intertie.planning import numbers
+from intertie.planning.admit import Situation
+from intertie.planning.enrol import pin
+from intertie.planning.hearing import concerning
+from intertie.planning.identity import grant_id
+from intertie.store.memory import MemoryStore
+from intertie.testing.fake_ports import QuietLog, SeededIds
+from intertie.testing.federation import Site, World
+from intertie.testing.hindered import WatchedStore
+from intertie.testing.simulated_network import Link
+from intertie.testing.virtual_time import Process, VirtualClock, VirtualLoop, current
+from intertie.wiring import SiteKeys
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Costs:
+    """Seconds, as measured on the real thing."""
+
+    calling: float = 0.0
+    """Processor time of a peer call (TLS, HTTP) where it is made,"""
+    answering: float = 0.0
+    """and where it is answered."""
+    write: float = 0.0
+    """Until a commit is on disk; nothing computes meanwhile."""
+
+
+FREE = Costs()
+
+
+class OwnCores(VirtualLoop):
+    """Virtual time in which a process that computes is busy, and the others are not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._busy: dict[Process, float] = {}
+        self._begun: float | None = None
+        self._spent = 0.0
+
+    def time(self) -> float:
+        """As the running process sees it: later by what it has computed since it was called."""
+        return self.now if self._begun is None else self.now + thread_time() - self._begun + self._spent
+
+    def call_later(self, delay: float, callback: Callable[..., object], *args: Any, context: Any = None) -> Any:
+        return self.call_at(self.time() + delay, callback, *args, context=context)
+
+    def spend(self, seconds: float) -> None:
+        """The running process computes something that this world has no part for."""
+        self._spent += seconds
+
+    def _run_ready(self) -> None:
+        while self.ready:
+            process, handle = self.ready.popleft()
+            if handle._cancelled:
+                continue
+            if process is None:
+                handle._run()
+                continue
+            free = self._busy.get(process, 0.0)
+            if free > self.now:
+                self._order += 1
+                heappush(self._timers, (free, self._order, process, handle))  # type: ignore[misc]
+                continue
+            self._begun, self._spent = thread_time(), 0.0
+            handle._run()
+            self._busy[process] = self.time()
+            self._begun = None
+
+
+class Even(random.Random):
+    """Chance that always takes the middle: a delay that is the same every time."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return (a + b) / 2
+
+    def random(self) -> float:
+        return 0.5
+
+
+class Federation(World):
+    """Sites s1, s2, … that know one another, each with the key of `folder`."""
+
+    def __init__(self, folder: Path, costs: Costs = FREE) -> None:
+        settings = Settings(name="", version="0", heartbeat=CALM, round_every=CALM)
+        super().__init__(settings=settings)
+        self.network.carried = None
+        self._folder = folder
+        self._costs = costs
+        self._keys: dict[str, SiteKeys] = {}
+
+    async def found(self, count: int) -> None:
+        """Make that many sites, let them know one another, and wait until nobody has anything left to say."""
+        names = [f"s{number}" for number in range(1, count + 1)]
+        for name in names:
+            self._keys[name] = SiteKeys(keys.create(self._folder / name, name))
+            self.network.links |= {(name, other): Link(Even()) for other in names}
+        for name in names:
+            await self.site(name)
+        for name in names:
+            await self.running[name].agent.write(self._acquainted)
+        for number, name in enumerate(names, start=1):
+            await self.net(name, "own", f"10.{number}.0.0/24")
+        await self.net("s1", "blue", "10.200.0.0/16")
+        await self.quiet()
+
+    def _acquainted(self, situation: Situation) -> list[Draft]:
+        """What enrolment leaves behind, without its N² words."""
+        here, drafts = situation.site, []
+        for name in self._keys.keys() - {here}:
+            body = IntroductionBody(site=name, root=self._keys[name].root, address=self.settings[name].address)
+            drafts.append(pin(situation.table, body))
+            mapping = MappingBody(peer=name, theirs="demo", ours="demo", may=("l2", "l3", "read"))
+            drafts.append(Draft(kind=Kind.MAPPING, id=f"{here}.mapping.{name}.demo", body=mapping))
+        if here == "s1":
+            body = numbers.founding(here)
+            drafts.append(Draft(kind=Kind.GRANT, id=grant_id(here, body.space, body.to, body.first), body=body))
+        return drafts
+
+    async def quiet(self) -> None:
+        await self.until(self.told, 3 * CALM)
+
+    def told(self) -> bool:
+        """Whether everybody holds what concerns it."""
+        agents = [site.agent for site in self.running.values()]
+        return not any(a.poke.is_set() for a in agents) and not any(
+            concerning(a.table, b.site, b.cursors.get(a.site, Cursor())) for a in agents for b in agents if a is not b
+        )
+
+    def _agent(self, name: str, process: Process, log: QuietLog) -> Agent:
+        async def point(where: str) -> None:
+            await self._reach(name, where)
+
+        store = WatchedStore(MemoryStore(site=name, disk=self.disks[name]), point, lambda done: None)
+        chance = random.Random(name)
+        ports = Ports(
+            store, self._keys[name], VirtualClock(), SeededIds(random.Random(f"ids of {name}")), chance, log
+        )
+        return Agent(self.settings[name], ports)
+
+    async def _reach(self, name: str, point: str) -> None:
+        """Where the simulator lets processes die, this one charges what the real thing costs there."""
+        loop = asyncio.get_running_loop()
+        if point == "before-write" and self._costs.write:
+            await asyncio.sleep(self._costs.write)
+        elif isinstance(loop, OwnCores) and current() is not None:
+            loop.spend({"before-send": self._costs.calling, "before-reply": self._costs.answering}.get(point, 0.0))
+
+
+class Moments:
+    """The first time at which each of some conditions held, looked at whenever anything may have changed."""
+
+    def __init__(self, **conditions: Callable[[], bool]) -> None:
+        self._conditions = conditions
+        self.at: dict[str, float] = {}
+
+    async def watch(self, seconds: float, step: float = 0.0005) -> dict[str, float]:
+        """Seconds from now to each; a condition that does not hold in time is left out."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        while self.at.keys() != self._conditions.keys() and loop.time() - begun < seconds:
+            for name, holds in self._conditions.items():
+                if name not in self.at and holds():
+                    self.at[name] = loop.time() - begun
+            await asyncio.sleep(step)
+        return self.at
+
+
+def on_own_cores(main: Coroutine[Any, Any, T]) -> T:
+    loop = OwnCores()  # type: ignore[abstract]
+    try:
+        return loop.run_until_complete(main)
+    finally:
+        loop.close()
+
+
+def home(world: World) -> Site:
+    return world.running["s1"]
