@@ -29,7 +29,7 @@ NAMES = (
     "peer-call",
     "simulator",
 )
-IN_NAMESPACES = ("data-plane", "cold-start")
+IN_NAMESPACES = ("data-plane",)
 EMPTY_RUN = 'mount -t tmpfs none /run && mkdir -p /run/netns && exec "$@"'
 README = ROOT / "bench" / "README.md"
 BEGIN, END = "<!-- figures: written by `make bench` -->\n", "<!-- end of figures -->\n"

@@ -99,7 +99,7 @@ class Client:
     async def _answer(self, reader: asyncio.StreamReader) -> bytes:
         """RuntimeError for any answer but a success: a refusal would be quick, and no figure."""
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-        length = next(int(l.partition(":")[2]) for l in head.split("\r\n") if l.startswith("content-length:"))
+        length = int(head.partition("content-length:")[2].partition("\r\n")[0])
         body = await reader.readexactly(length)
         if not head.startswith("http/1.1 2"):
             raise RuntimeError(f"{head.splitlines()[0]}: {body[:300]!r}")

@@ -1,7 +1,7 @@
 """A site with thousands of Vpns, all in force: what `round`, `memory`, `api` and `cold-start` are measured with.
 
-The Vpns are this site's own, each between a network of its own and one of a peer's, both of which have said yes. Their
-records are what the real planning writes, signed with the real keys, in a real store; the peers are never there.
+The Vpns are this site's own, each between a network of its own and one of a peer's, both of which have said yes.
+Their records are what the real planning writes, signed with the real keys, in a real store; the peer is never there.
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from ipaddress import IPv4Address, ip_network
 from pathlib import Path
 
+from bench.acquaintance import acquainted, founder
 from bench.loopback import CALM
+from intertie.agent.access import Tokens
 from intertie.agent.agent import Agent, Ports, Settings
 from intertie.agent.enrolment import Enrolment
 from intertie.agent.exchange import Exchange
@@ -22,7 +25,6 @@ from intertie.agent.networks import Networks
 from intertie.agent.round import Rounds
 from intertie.agent.volatile import Whispers
 from intertie.agent.vpns import Vpns
-from intertie.agent.access import Tokens
 from intertie.api.services import Services
 from intertie.federation import keys
 from intertie.federation.peer_transport import TlsTransport
@@ -32,7 +34,6 @@ from intertie.model.bodies import (
     Attachment,
     Endpoint,
     IntroductionBody,
-    MappingBody,
     NetworkBody,
     TransportFacts,
     VpnBody,
@@ -43,10 +44,9 @@ from intertie.model.codec import decode
 from intertie.model.items import Inventory, Network, Segment, key
 from intertie.model.records import Cursor, Draft, Kind, Order, Record
 from intertie.planning import numbers
+from intertie.planning.admit import Situation
 from intertie.planning.compile import compile_site
-from intertie.planning.enrol import pin
-from intertie.planning.identity import answer_id, bridge_name, grant_id, segment_mac
-from intertie.planning.table import Table
+from intertie.planning.identity import answer_id, bridge_name, segment_mac
 from intertie.store.sqlite import SqliteStore
 from intertie.testing.fake_cloud import FakeBridge, FakeCloud, FakeSystem
 from intertie.testing.fake_ports import FakeLinks, FakePing, FakeProbes, QuietLog
@@ -157,11 +157,13 @@ async def lay(folder: Path, vpns: int) -> None:
     agent = laden.agent
     await agent.open()
     await laden.rounds.first_look()
-    await agent.write(lambda s: _acquainted(peer.root))
+    known = IntroductionBody(site=PEER, root=peer.root, address="127.0.0.1:1")
+    await agent.write(lambda s: [founder(SITE), *acquainted(s, [known])])
     await agent.write(laden.rounds._site_facts)
     for first in range(0, vpns, CHUNK):
         numbered = range(first, min(first + CHUNK, vpns))
-        await agent.write(lambda s, n=numbered: [draft for number in n for draft in _wishes(number)])
+        drafts = [draft for number in numbered for draft in _wishes(number)]
+        await agent.write(partial(_those, drafts))
         made = (agent.table.get(_id(number)) for number in numbered)
         answers = [_yes(peer, vpn, number) for number, vpn in zip(numbered, made, strict=True) if vpn is not None]
         await agent.take(PEER, answers, answers[-1].cursor, Cursor())
@@ -178,19 +180,12 @@ def carry(laden: Laden) -> None:
     laden.underlay.segments[SITE] |= {key(item): item for item in items if isinstance(item, Segment)}
 
 
-def _acquainted(root: str) -> list[Draft]:
-    table = Table(SITE)
-    founding = numbers.founding(SITE)
-    mapping = MappingBody(peer=PEER, theirs="demo", ours="demo", may=("l2", "l3", "read"))
-    return [
-        pin(table, IntroductionBody(site=PEER, root=root, address="127.0.0.1:1")),
-        Draft(kind=Kind.MAPPING, id=f"{SITE}.mapping.{PEER}.demo", body=mapping),
-        Draft(kind=Kind.GRANT, id=grant_id(SITE, founding.space, founding.to, founding.first), body=founding),
-    ]
-
-
 def _id(number: int) -> str:
     return f"{SITE}.v{number:05}"
+
+
+def _those(drafts: list[Draft], situation: Situation) -> list[Draft]:
+    return drafts
 
 
 def _wishes(number: int) -> Iterator[Draft]:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 import os
+import secrets
 import sqlite3
 import sys
 import tempfile

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, ip_network
 from pathlib import Path
 
+from bench.acquaintance import acquainted, founder
 from intertie.agent import ports
 from intertie.agent.access import Caller, Role
 from intertie.agent.agent import Agent, Ports, Settings
@@ -31,15 +32,12 @@ from intertie.federation.peer_server import listen
 from intertie.federation.peer_transport import TlsTransport
 from intertie.federation.rates import Rate
 from intertie.federation.transport import Caller as PeerCaller
-from intertie.model.bodies import Address, Attachment, IntroductionBody, MappingBody, TransportFacts
+from intertie.model.bodies import Address, Attachment, IntroductionBody, TransportFacts
 from intertie.model.codec import decode
 from intertie.model.items import Inventory
-from intertie.model.records import Cursor, Draft, Kind
-from intertie.planning import numbers
+from intertie.model.records import Cursor, Draft
 from intertie.planning.admit import Situation
-from intertie.planning.enrol import pin
 from intertie.planning.hearing import concerning
-from intertie.planning.identity import grant_id
 from intertie.store.sqlite import SqliteStore
 from intertie.testing.fake_cloud import FakeCloud, FakeSystem
 from intertie.testing.fake_ports import FakeLinks, FakePing, FakeProbes, QuietLog
@@ -50,7 +48,7 @@ OPERATOR = Caller(project="demo", role=Role.ADMIN)
 LIMITS = Limits(strangers_per_source=512, handshakes=Rate(4096, per_second=512.0))
 """All sites share one source address here."""
 CALM = 600.0
-"""Seconds between heartbeats and rounds without news: fifty sites' idle work would otherwise share this one process."""
+"""Seconds between heartbeats and rounds without news: else the idle work of all sites would share one process."""
 
 
 @dataclass(slots=True)
@@ -130,13 +128,8 @@ class Loopback:
         key = keys.create(folder, name)
         sock = listen(IPv4Address("127.0.0.1"), 0)
         self.addresses[name] = IPv4Address("192.0.2.0") + len(self.addresses) + 1
-        settings = Settings(
-            name=name,
-            version="0",
-            address=f"127.0.0.1:{sock.getsockname()[1]}",
-            heartbeat=CALM,
-            round_every=CALM,
-        )
+        address = f"127.0.0.1:{sock.getsockname()[1]}"
+        settings = Settings(name=name, version="0", address=address, heartbeat=CALM, round_every=CALM)
         clock, system = SystemClock(), self.systems.setdefault(name, FakeSystem())
         store = SqliteStore(folder / "intertie.db", site=name, decode=decode, marker=folder / "keys" / "marker")
         own = SiteKeys(key)
@@ -187,20 +180,13 @@ class Loopback:
         await self.quiet()
 
     def _acquainted(self, situation: Situation) -> list[Draft]:
-        """What enrolment leaves behind, without its N² words."""
         here = situation.site
-        drafts = []
-        for name, other in self.sites.items():
-            if name != here:
-                body = IntroductionBody(site=name, root=other.root, address=other.agent.settings.address)
-                drafts.append(pin(situation.table, body))
-                mapping = MappingBody(peer=name, theirs="demo", ours="demo", may=("l2", "l3", "read"))
-                drafts.append(Draft(kind=Kind.MAPPING, id=f"{here}.mapping.{name}.demo", body=mapping))
-        if here == "s1":
-            founding = numbers.founding(here)
-            id = grant_id(here, founding.space, founding.to, founding.first)
-            drafts.append(Draft(kind=Kind.GRANT, id=id, body=founding))
-        return drafts
+        others = [
+            IntroductionBody(site=name, root=other.root, address=other.agent.settings.address)
+            for name, other in self.sites.items()
+            if name != here
+        ]
+        return [*([founder(here)] if here == "s1" else []), *acquainted(situation, others)]
 
     async def _network(self, site: Site) -> None:
         """Each site has a network of its own, for L3; s1 one more, to be stretched."""

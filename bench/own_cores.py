@@ -9,23 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import random
+from asyncio import TimerHandle
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from dataclasses import dataclass
 from heapq import heappush
 from pathlib import Path
 from time import thread_time
 from typing import Any, TypeVar
 
+from bench.acquaintance import acquainted, founder
 from bench.loopback import CALM
 from intertie.agent.agent import Agent, Ports, Settings
 from intertie.federation import keys
-from intertie.model.bodies import IntroductionBody, MappingBody
-from intertie.model.records import Cursor, Draft, Kind
-from intertie.planning import numbers
+from intertie.model.bodies import IntroductionBody
+from intertie.model.records import Cursor, Draft
 from intertie.planning.admit import Situation
-from intertie.planning.enrol import pin
 from intertie.planning.hearing import concerning
-from intertie.planning.identity import grant_id
 from intertie.store.memory import MemoryStore
 from intertie.testing.fake_ports import QuietLog, SeededIds
 from intertie.testing.federation import Site, World
@@ -65,7 +65,9 @@ class OwnCores(VirtualLoop):
         """As the running process sees it: later by what it has computed since it was called."""
         return self.now if self._begun is None else self.now + thread_time() - self._begun + self._spent
 
-    def call_later(self, delay: float, callback: Callable[..., object], *args: Any, context: Any = None) -> Any:
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> TimerHandle:
         return self.call_at(self.time() + delay, callback, *args, context=context)
 
     def spend(self, seconds: float) -> None:
@@ -128,17 +130,13 @@ class Federation(World):
         await self.quiet()
 
     def _acquainted(self, situation: Situation) -> list[Draft]:
-        """What enrolment leaves behind, without its N² words."""
-        here, drafts = situation.site, []
-        for name in self._keys.keys() - {here}:
-            body = IntroductionBody(site=name, root=self._keys[name].root, address=self.settings[name].address)
-            drafts.append(pin(situation.table, body))
-            mapping = MappingBody(peer=name, theirs="demo", ours="demo", may=("l2", "l3", "read"))
-            drafts.append(Draft(kind=Kind.MAPPING, id=f"{here}.mapping.{name}.demo", body=mapping))
-        if here == "s1":
-            body = numbers.founding(here)
-            drafts.append(Draft(kind=Kind.GRANT, id=grant_id(here, body.space, body.to, body.first), body=body))
-        return drafts
+        here = situation.site
+        others = [
+            IntroductionBody(site=name, root=key.root, address=self.settings[name].address)
+            for name, key in self._keys.items()
+            if name != here
+        ]
+        return [*([founder(here)] if here == "s1" else []), *acquainted(situation, others)]
 
     async def quiet(self) -> None:
         await self.until(self.told, 3 * CALM)

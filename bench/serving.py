@@ -16,7 +16,8 @@ import uvloop
 
 from bench.ballast import carry, compose
 from bench.children import until_stdin_ends
-from intertie import main
+from intertie import main as everything
+from intertie.api import build
 from intertie.federation.peer_server import listen
 from intertie.serving import server
 
@@ -30,7 +31,7 @@ def log_to_nowhere() -> None:
             structlog.processors.format_exc_info,
             structlog.processors.LogfmtRenderer(key_order=("timestamp", "level", "event"), bool_as_flag=False),
         ],
-        logger_factory=structlog.PrintLoggerFactory(open(os.devnull, "w")),
+        logger_factory=structlog.PrintLoggerFactory(open(os.devnull, "w")),  # noqa: SIM115 as long as the process
     )
 
 
@@ -42,9 +43,10 @@ async def serve(folder: Path, vpns: int) -> None:
     if vpns:
         carry(laden)
     sock = listen(IPv4Address("127.0.0.1"), 0)
-    api = asyncio.create_task(server(main.build(laden.services)).serve(sockets=[sock]))
+    api = asyncio.create_task(server(build(laden.services)).serve(sockets=[sock]))
     parts = [asyncio.create_task(work) for work in (rounds.run(), laden.exchange.run(), laden.services.health.run())]
     token = await laden.services.tokens.create("demo", "admin")
+    assert everything  # imported for what it holds in memory
     print(sock.getsockname()[1], token.token, flush=True)
     await until_stdin_ends()
     for part in (api, *parts):

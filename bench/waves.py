@@ -7,7 +7,7 @@ every row of the federation's table of waves (ARCHITECTURE.md: one wave is one r
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
@@ -17,8 +17,8 @@ from typing import Any
 from bench.figures import Figure
 from bench.loopback import everybody
 from bench.own_cores import Federation, Moments
-from intertie.model.bodies import Word
-from intertie.planning.change import VpnKind, VpnRequest
+from intertie.model.bodies import Attachment, VpnKind, Word
+from intertie.planning.change import VpnRequest
 from intertie.testing.federation import OPERATOR, Site
 from intertie.testing.virtual_time import run as virtually
 
@@ -78,7 +78,7 @@ class Waves:
         return {site: answer.word for site, answer in self.home.agent.table.answers(vpn).items()}
 
     def joined(self, vpn: str, names: set[str]) -> bool:
-        """Whether each of these, and nobody else, carries the Vpn to each other, with its prefixes if it is routed."""
+        """Whether each of these, and nobody else, carries the Vpn to each other (routed: with its prefixes)."""
         return all(
             self._reaches(site, vpn) == (names - {name} if name in names else set())
             for name, site in self.sites.items()
@@ -93,10 +93,10 @@ class Waves:
             if remote.prefixes or segment.kind is VpnKind.L2
         }
 
-    def named(self, vpn: str, name: str) -> bool:
-        """Whether every site holds the Vpn by that name."""
-        found = [site.agent.table.get(vpn) for site in self.sites.values()]
-        return all(record is not None and record.body.name == name for record in found)
+    def holds(self, site: Site, vpn: str, name: str) -> bool:
+        """Whether the site holds the Vpn by that name."""
+        record = site.agent.table.get(vpn)
+        return record is not None and record.body.name == name
 
 
 async def _all(count: int) -> list[Figure]:
@@ -105,79 +105,97 @@ async def _all(count: int) -> list[Figure]:
         await world.found(count)
         world.network.delay = RTT / 2
         waves = Waves(world)
-        for kind, done in (("l2", 1.0), ("l3", 2.0)):
-            await _life(waves, kind, done)
+        for kind in VpnKind:
+            await _life(waves, kind)
         await _local(waves)
         await world.close()
         return waves.figures
 
 
-async def _life(waves: Waves, kind: str, done: float) -> None:
-    """A Vpn of the kind is made, changed here and from elsewhere, made smaller and larger, and deleted."""
-    everyone, vpns, made = set(waves.sites), waves.home.vpns, {}
-    attachments = everybody(waves.sites, kind)
+class Life:
+    """A Vpn is made, changed here and from elsewhere, made smaller and larger, and deleted."""
 
-    def id() -> str:
-        return next((r.id for r, _ in waves.home.agent.table.vpns()), "")
+    def __init__(self, waves: Waves, kind: VpnKind) -> None:
+        self.waves = waves
+        self.kind = kind
+        self.everyone = set(waves.sites)
+        self.last = sorted(waves.sites)[-1]
+        self.attachments = everybody(waves.sites, kind.value)
+        self.done = 1.0 if kind is VpnKind.L2 else 2.0
+        """Waves until prefixes that only members know are routed everywhere."""
 
-    def all_say(word: Word, names: set[str]) -> bool:
-        return bool(id()) and all(waves.words(id()).get(n) is word for n in names)
+    @property
+    def vpn(self) -> str:
+        return next((r.id for r, _ in self.waves.home.agent.table.vpns()), "")
 
-    request = VpnRequest(name="v", kind=VpnKind(kind), attachments=attachments)
-    where = "prefixes only at members" if kind == "l3" else "a network is stretched"
-    await waves.row(
-        Row(what=f"{kind} create, {where}", decided=1, done=done),
-        lambda: vpns.create(OPERATOR, request),
-        lambda: all_say(Word.ACCEPTED, everyone),
-        lambda: bool(id()) and waves.joined(id(), everyone),
-    )
-    vpn, last = id(), sorted(everyone)[-1]
-    made["id"] = vpn
+    def says(self, names: set[str]) -> bool:
+        """Whether these have said yes, as the home has heard."""
+        words = self.waves.words(self.vpn)
+        return bool(words) and all(words.get(n) is Word.ACCEPTED for n in names)
 
-    def change(at: str, name: str, names: set[str]) -> Awaitable[object]:
-        kept = tuple(a for a in attachments if a.site in names)
-        return waves.sites[at].vpns.update(OPERATOR, vpn, name, kept, "*", 20.0)
+    def _kept(self, names: set[str]) -> tuple[Attachment, ...]:
+        return tuple(a for a in self.attachments if a.site in names)
 
-    def renamed(at: str, name: str) -> Does:
-        async def does() -> None:
-            await waves.sites[at].process.spawn(_of(change(at, name, everyone)))
+    def change(self, at: str, name: str, names: set[str]) -> Does:
+        site, vpn = self.waves.sites[at], self.vpn
+        return lambda: _as(site, site.vpns.update(OPERATOR, vpn, name, self._kept(names), "*", 20.0))
 
-        return does
+    async def made(self) -> None:
+        request = VpnRequest(name="v", kind=self.kind, attachments=self.attachments)
+        where = "a network is stretched" if self.kind is VpnKind.L2 else "prefixes only at members"
+        await self.waves.row(
+            Row(what=f"{self.kind.value} create, {where}", decided=1, done=self.done),
+            lambda: self.waves.home.vpns.create(OPERATOR, request),
+            lambda: self.says(self.everyone),
+            lambda: bool(self.vpn) and self.waves.joined(self.vpn, self.everyone),
+        )
 
-    await waves.row(
-        Row(what=f"{kind} change of name", decided=1, done=1),
-        renamed("s1", "w"),
-        lambda: waves.home.agent.table.get(vpn).body.name == "w",  # type: ignore[union-attr]
-        lambda: waves.named(vpn, "w"),
-    )
-    await waves.row(
-        Row(what=f"{kind} change of name, asked for elsewhere", decided=2, done=2),
-        renamed("s2", "x"),
-        lambda: waves.home.agent.table.get(vpn).body.name == "x",  # type: ignore[union-attr]
-        lambda: waves.named(vpn, "x"),
-    )
-    await waves.row(
-        Row(what=f"{kind} remove a member", decided=1, done=2),
-        lambda: _of(change("s1", "x", everyone - {last})),
-        lambda: waves.words(vpn).get(last) in (Word.DRAINED, None),
-        lambda: waves.joined(vpn, everyone - {last}),
-    )
-    await waves.row(
-        Row(what=f"{kind} add a member", decided=1, done=done),
-        lambda: _of(change("s1", "x", everyone)),
-        lambda: all_say(Word.ACCEPTED, {last}),
-        lambda: waves.joined(vpn, everyone),
-    )
-    await waves.row(
-        Row(what=f"{kind} delete", decided=1, done=2),
-        lambda: vpns.delete(OPERATOR, vpn, wait=20.0),
-        lambda: not waves.home.agent.table.get(vpn).live,  # type: ignore[union-attr]
-        lambda: waves.joined(vpn, set()),
-    )
+    async def renamed(self, at: str, name: str, more: str, waves: float) -> None:
+        vpn = self.vpn
+        await self.waves.row(
+            Row(what=f"{self.kind.value} change of name{more}", decided=waves, done=waves),
+            self.change(at, name, self.everyone),
+            lambda: self.waves.holds(self.waves.home, vpn, name),
+            lambda: all(self.waves.holds(site, vpn, name) for site in self.waves.sites.values()),
+        )
+
+    async def smaller_and_larger(self) -> None:
+        vpn, left = self.vpn, self.everyone - {self.last}
+        await self.waves.row(
+            Row(what=f"{self.kind.value} remove a member", decided=1, done=2),
+            self.change("s1", "x", left),
+            lambda: self.waves.words(vpn).get(self.last) in (Word.DRAINED, None),
+            lambda: self.waves.joined(vpn, left),
+        )
+        await self.waves.row(
+            Row(what=f"{self.kind.value} add a member", decided=1, done=self.done),
+            self.change("s1", "x", self.everyone),
+            lambda: self.says({self.last}),
+            lambda: self.waves.joined(vpn, self.everyone),
+        )
+
+    async def deleted(self) -> None:
+        vpn = self.vpn
+        await self.waves.row(
+            Row(what=f"{self.kind.value} delete", decided=1, done=2),
+            lambda: self.waves.home.vpns.delete(OPERATOR, vpn, wait=20.0),
+            lambda: not self.vpn,
+            lambda: self.waves.joined(vpn, set()),
+        )
 
 
-async def _of(awaited: Awaitable[object]) -> object:
-    return await awaited
+async def _life(waves: Waves, kind: VpnKind) -> None:
+    life = Life(waves, kind)
+    await life.made()
+    await life.renamed("s1", "w", "", 1)
+    await life.renamed("s2", "x", ", asked for elsewhere", 2)
+    await life.smaller_and_larger()
+    await life.deleted()
+
+
+async def _as(site: Site, work: Coroutine[Any, Any, object]) -> object:
+    """Do it as that site's process."""
+    return await site.process.spawn(work)
 
 
 async def _local(waves: Waves) -> None:
