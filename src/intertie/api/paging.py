@@ -46,7 +46,7 @@ class Window:
         return self.of_ordered(ordered, lambda item: item)
 
     def of_ordered(self, all: Sequence[tuple[str, S]], shown: Callable[[S], T | None]) -> Page[T]:
-        """The page of `all`, (place, item) in order, as `shown`; None is left out, and later ones are not looked at."""
+        """The page of `all`, (place, item) in order, as `shown` (None: left out); later ones are not looked at."""
         rest = all[bisect_right(all, self.after, key=itemgetter(0)) :]
         looked = ((place, shown(item)) for place, item in rest)
         found = list(islice(((place, item) for place, item in looked if item is not None), self.limit + 1))
