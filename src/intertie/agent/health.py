@@ -52,6 +52,7 @@ class Health:
         self.agent = agent
         self._segments = segments
         self._links = links
+        self._watched: tuple[Segment, ...] = ()
         self._pairs: dict[tuple[str, str], Pair] = {}
         self._told: dict[tuple[str, str, str], Sight] = {}
         self._tellings: dict[str, dict[tuple[str, str], tuple[State, Order, float]]] = {}
@@ -60,7 +61,8 @@ class Health:
 
     async def watch(self, segments: tuple[Segment, ...]) -> None:
         """Probe these segments from now on."""
-        await self._segments.set_segments(segments)
+        self._watched = segments
+        await self.keep()
         wanted = {(s.vpn, r.site): s for s in segments for r in s.remotes}
         for key in self._pairs.keys() - wanted.keys():
             del self._pairs[key]
@@ -69,6 +71,10 @@ class Health:
         standing = {v.id for v, _ in self.agent.table.vpns()}
         self._told = {k: s for k, s in self._told.items() if k[0] in standing}
         self._wake.set()
+
+    async def keep(self) -> None:
+        """The segments are those of before; one that could not be opened yet is tried again."""
+        await self._segments.set_segments(self._watched)
 
     async def check_loops(self) -> None:
         """Look for loops now; blocked segments try again after a while, and are looked at at once."""
