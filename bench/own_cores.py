@@ -24,6 +24,7 @@ from intertie.agent.agent import Agent, Ports, Settings
 from intertie.federation import keys
 from intertie.model.bodies import IntroductionBody
 from intertie.model.records import Cursor, Draft
+from intertie.model.storage import Batch
 from intertie.planning.admit import Situation
 from intertie.planning.hearing import concerning
 from intertie.store.memory import MemoryStore
@@ -127,7 +128,31 @@ class Federation(World):
         for number, name in enumerate(names, start=1):
             await self.net(name, "own", f"10.{number}.0.0/24")
         await self.net("s1", "blue", "10.200.0.0/16")
+        await self._introduce()
+        for site in self.running.values():
+            site.process.spawn(site.exchange.run())
+            site.process.spawn(site.health.run())
         await self.quiet()
+        await asyncio.sleep(5.0)
+
+    async def _boot(self, name: str, process: Process) -> Site:
+        """As the simulated world does it; but nobody speaks before everybody is there."""
+        site = self._compose(name, process)
+        await site.agent.open()
+        await site.rounds.first_look()
+        self.network.serve(name, site.exchange.handle, process)
+        self.running[name] = site
+        process.spawn(site.rounds.run())
+        return site
+
+    async def _introduce(self) -> None:
+        """Everybody holds what everybody has to say, without the N³ signatures that hearing it would check."""
+        agents = [site.agent for site in self.running.values()]
+        for here in agents:
+            others = [agent for agent in agents if agent is not here]
+            records = tuple(r for other in others for r in concerning(other.table, here.site, Cursor()))
+            read = {other.site: other.table.last() for other in others}
+            await here._commit(Batch(peers=records, cursors=read, acked=dict.fromkeys(read, here.table.last())))
 
     def _acquainted(self, situation: Situation) -> list[Draft]:
         here = situation.site
