@@ -12,7 +12,7 @@ import random
 from asyncio import TimerHandle
 from collections.abc import Callable, Coroutine
 from contextvars import Context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import heappush
 from pathlib import Path
 from time import thread_time
@@ -20,19 +20,19 @@ from typing import Any, TypeVar
 
 from bench.acquaintance import acquainted, founder
 from bench.loopback import CALM
-from intertie.agent.agent import Agent, Ports, Settings
+from intertie.agent.agent import Ports, Settings
+from intertie.agent.recovery import LINEAGE
 from intertie.federation import keys
 from intertie.model.bodies import IntroductionBody
 from intertie.model.records import Cursor, Draft
-from intertie.model.storage import Batch
+from intertie.model.storage import Batch, LocalEntry
 from intertie.planning.admit import Situation
 from intertie.planning.hearing import concerning
-from intertie.store.memory import MemoryStore
-from intertie.testing.fake_ports import QuietLog, SeededIds
+from intertie.testing.fake_ports import QuietLog
 from intertie.testing.federation import Site, World
 from intertie.testing.hindered import WatchedStore
 from intertie.testing.simulated_network import Link
-from intertie.testing.virtual_time import Process, VirtualClock, VirtualLoop, current
+from intertie.testing.virtual_time import Process, VirtualLoop, current
 from intertie.wiring import SiteKeys
 
 T = TypeVar("T")
@@ -135,15 +135,9 @@ class Federation(World):
         await self.quiet()
         await asyncio.sleep(5.0)
 
-    async def _boot(self, name: str, process: Process) -> Site:
-        """As the simulated world does it; but nobody speaks before everybody is there."""
-        site = self._compose(name, process)
-        await site.agent.open()
-        await site.rounds.first_look()
-        self.network.serve(name, site.exchange.handle, process)
-        self.running[name] = site
-        process.spawn(site.rounds.run())
-        return site
+    def _run(self, site: Site) -> None:
+        """Nobody speaks before everybody is there."""
+        site.process.spawn(site.rounds.run())
 
     async def _introduce(self) -> None:
         """Everybody holds what everybody has to say, without the N³ signatures that hearing it would check."""
@@ -152,7 +146,9 @@ class Federation(World):
             others = [agent for agent in agents if agent is not here]
             records = tuple(r for other in others for r in concerning(other.table, here.site, Cursor()))
             read = {other.site: other.table.last() for other in others}
-            await here._commit(Batch(peers=records, cursors=read, acked=dict.fromkeys(read, here.table.last())))
+            lineage = tuple(LocalEntry(LINEAGE, other.site, other.boot) for other in others)
+            acked = dict.fromkeys(read, here.table.last())
+            await here._commit(Batch(peers=records, cursors=read, acked=acked, local=lineage))
 
     def _acquainted(self, situation: Situation) -> list[Draft]:
         here = situation.site
@@ -173,16 +169,8 @@ class Federation(World):
             concerning(a.table, b.site, b.cursors.get(a.site, Cursor())) for a in agents for b in agents if a is not b
         )
 
-    def _agent(self, name: str, process: Process, log: QuietLog) -> Agent:
-        async def point(where: str) -> None:
-            await self._reach(name, where)
-
-        store = WatchedStore(MemoryStore(site=name, disk=self.disks[name]), point, lambda done: None)
-        chance = random.Random(name)
-        ports = Ports(
-            store, self._keys[name], VirtualClock(), SeededIds(random.Random(f"ids of {name}")), chance, log
-        )
-        return Agent(self.settings[name], ports)
+    def _ports(self, name: str, store: WatchedStore, log: QuietLog) -> Ports:
+        return replace(super()._ports(name, store, log), keys=self._keys[name])
 
     async def _reach(self, name: str, point: str) -> None:
         """Where the simulator lets processes die, this one charges what the real thing costs there."""
