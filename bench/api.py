@@ -67,8 +67,8 @@ class Client:
 
     def __init__(self, server: Child) -> None:
         self._server = server
-        port, self._token = server.said.split()
-        self._port, self._made = int(port), 0
+        port, *self._tokens = server.said.split()
+        self._port, self._made, self._turn = int(port), 0, 0
 
     def _request(self, load: Load) -> bytes:
         body = b""
@@ -76,11 +76,14 @@ class Client:
             self._made += 1
             ends = [{"site": SITE, "network": f"net-{self._made % 100}"}, {"site": PEER, "network": "far"}]
             body = json.dumps({"name": f"new-{os.getpid()}-{self._made}", "kind": "l3", "attachments": ends}).encode()
-        head = f"{load.method} {load.path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {self._token}\r\n"
+        head = (
+            f"{load.method} {load.path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {self._tokens[self._turn]}\r\n"
+        )
         kind = "Content-Type: application/json\r\n" if body else ""
         return f"{head}{kind}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
     async def rate(self, load: Load, seconds: float) -> Rate:
+        self._turn = (self._turn + 1) % len(self._tokens)
         before, begun = self._server.seconds, perf_counter()
         done = sum(await asyncio.gather(*(self._go(load, begun + seconds) for _ in range(CONNECTIONS))))
         wall, spent = perf_counter() - begun, self._server.seconds - before

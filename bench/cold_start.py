@@ -79,7 +79,7 @@ def _seconds(module: str, *words: str) -> float:
     """From the start of the process to the first page of its Vpns."""
     begun = time.monotonic()
     with child(module, *words) as server:
-        port, token = server.said.split()
+        port, token, *_ = server.said.split()
         request = urllib.request.Request(
             f"http://127.0.0.1:{port}/v1/vpns?limit=10", headers={"Authorization": f"Bearer {token}"}
         )

@@ -1,4 +1,4 @@
-"""`python -m bench.serving DIR VPNS`: the agent of a laden site serves its API on loopback; says port and token.
+"""`python -m bench.serving DIR VPNS`: the agent of a laden site serves its API on loopback; says port and tokens.
 
 All of `intertie.main` is imported, as in a real agent; only cloud and data plane are fakes.
 """
@@ -20,6 +20,9 @@ from intertie import main as everything
 from intertie.api import build
 from intertie.federation.peer_server import listen
 from intertie.serving import server
+
+TOKENS = 48
+"""A token is good for 200 requests a second, after a first 2,000: each turn of a benchmark takes the next one."""
 
 
 def log_to_nowhere() -> None:
@@ -45,9 +48,9 @@ async def serve(folder: Path, vpns: int) -> None:
     sock = listen(IPv4Address("127.0.0.1"), 0)
     api = asyncio.create_task(server(build(laden.services)).serve(sockets=[sock]))
     parts = [asyncio.create_task(work) for work in (rounds.run(), laden.exchange.run(), laden.services.health.run())]
-    token = await laden.services.tokens.create("demo", "admin")
+    tokens = [await laden.services.tokens.create("demo", "admin") for _ in range(TOKENS)]
     assert everything  # imported for what it holds in memory
-    print(sock.getsockname()[1], token.token, flush=True)
+    print(sock.getsockname()[1], *(token.token for token in tokens), flush=True)
     await until_stdin_ends()
     for part in (api, *parts):
         part.cancel()
