@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from ipaddress import IPv4Address, ip_network
@@ -160,13 +160,17 @@ async def lay(folder: Path, vpns: int) -> None:
     known = IntroductionBody(site=PEER, root=peer.root, address="127.0.0.1:1")
     await agent.write(lambda s: [founder(SITE), *acquainted(s, [known])])
     await agent.write(laden.rounds._site_facts)
+    everything = agent.inventory
     for first in range(0, vpns, CHUNK):
         numbered = range(first, min(first + CHUNK, vpns))
+        # Each new Vpn looks for its network among all that are there: a few at a time take less long.
+        agent.inventory = replace(everything, networks=everything.networks[first : first + CHUNK])
         drafts = [draft for number in numbered for draft in _wishes(number)]
         await agent.write(partial(_those, drafts))
         made = (agent.table.get(_id(number)) for number in numbered)
         answers = [_yes(peer, vpn, number) for number, vpn in zip(numbered, made, strict=True) if vpn is not None]
         await agent.take(PEER, answers, answers[-1].cursor, Cursor())
+    agent.inventory = everything
     carry(laden)
     while (await laden.rounds.round()).plan or await agent.settle():
         pass
