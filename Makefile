@@ -13,7 +13,8 @@ help:
 	@echo 'make fire           a story of faults over real agents; SECONDS=1800 SEED=7 for a longer one'
 	@echo 'make check          format, lint, types, import rules, unit tests: under a minute'
 	@echo 'make soak           the simulator for as long as told; SECONDS=3600 SEEDS=1.. PROFILE=all'
-	@echo 'make bench | lab-openstack'
+	@echo 'make bench          figures beside their baselines, kept in bench/; ONLY="api round" picks, ARGS=--tiny tries'
+	@echo 'make lab-openstack'
 	@echo 'make venv | clean   the environment in .venv'
 
 venv:
@@ -31,9 +32,8 @@ fire: venv
 check: venv
 	@.venv/bin/python tools/run_tests.py check unit
 
-bench:
-	@.venv/bin/python bench/peer_call.py $(ARGS)
-	@.venv/bin/python bench/simulator.py
+bench: venv
+	@.venv/bin/python -m bench $(ONLY) $(ARGS)
 
 soak: venv
 	@.venv/bin/intertie-sim run --seeds $(or $(SEEDS),1..) --profile $(or $(PROFILE),all) --seconds $(or $(SECONDS),3600) \

@@ -46,10 +46,10 @@ LANE_SECONDS = 1200
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 CHECKS = (
-    ("format", ("ruff", "format", "--check", "src", "tests", "tools")),
-    ("lint", ("ruff", "check", "src", "tests", "tools")),
+    ("format", ("ruff", "format", "--check", "src", "tests", "tools", "bench")),
+    ("lint", ("ruff", "check", "src", "tests", "tools", "bench")),
     ("imports", ("lint-imports",)),
-    ("sizes", ("python", "tools/check_sizes.py", "src", "tools")),
+    ("sizes", ("python", "tools/check_sizes.py", "src", "tools", "bench")),
     ("types", ("mypy",)),
 )
 

@@ -338,21 +338,40 @@ async def test_lists_come_in_pages_that_neither_skip_nor_repeat() -> None:
 async def test_many_vpns_are_listed_within_a_moment() -> None:
     world, nantes, _ = await three()
     await made(nantes)
-    calls = 0
-    before = nantes.site.health.sights
+    looked: list[str] = []
+    before = nantes.site.health.sights_of
 
-    def counted() -> Any:
-        nonlocal calls
-        calls += 1
-        return before()
+    def counted(vpn: Any) -> Any:
+        looked.append(vpn.body.name)
+        return before(vpn)
 
-    nantes.site.health.sights = counted  # type: ignore[method-assign]
+    nantes.site.health.sights_of = counted  # type: ignore[method-assign]
     for i in range(5):
         await world.net("nantes", f"n{i}", f"10.1.{i}.0/24")
         await world.vpn("nantes", f"v{i}", "l2", f"nantes:n{i}", "lyon", wait=0)
-    calls = 0
+    looked.clear()
+    shown = (await nantes.get("/v1/vpns?limit=2")).json()["items"]
+    assert looked[:2] == [each["name"] for each in shown]
+    assert len(looked) == 3, "one more says that there is a next page"
     assert len((await nantes.get("/v1/vpns")).json()["items"]) == 6
-    assert calls == 1
+    await world.close()
+
+
+@virtually
+async def test_a_vpn_is_shown_as_in_the_list() -> None:
+    """What is known of it alone is what is known of it among all."""
+    world, nantes, _ = await three()
+    vpn = await made(nantes)
+    await world.until(lambda: world.phase("nantes", vpn["id"]) == "ready")
+    health = nantes.site.health
+    record = nantes.site.agent.table.get(vpn["id"])
+    assert record is not None
+    alone, among = health.sights_of(record), health.sights()
+    assert set(alone) == {key for key in among if key[0] == vpn["id"]}
+    assert {(k, s.health, s.rtt_ms) for k, s in alone.items()} == {
+        (k, among[k].health, among[k].rtt_ms) for k in alone
+    }
+    assert {key[1] for key in alone} == {"nantes", "lyon"}, "what others told is in it"
     await world.close()
 
 

@@ -8,7 +8,7 @@ is taken on the table as it stands, committed, and applied, before the next one 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from intertie.agent.ports import Chance, Clock, Ids, Keys, Log, Store
 from intertie.agent.recovery import LINEAGE, RECOVERY, said_again, since
 from intertie.agent.state import Event, News, Peer
+from intertie.agent.taking import Heard, Waiting, batch_of
 from intertie.agent.yielded import SPACE as SUPERSEDED
 from intertie.agent.yielded import shown as yielded
 from intertie.agent.yielded import yielding
@@ -116,6 +117,7 @@ class Agent:
         self.poke = asyncio.Event()
         self.events: list[Event] = []
         self._writing = asyncio.Lock()
+        self._waiting = Waiting()
 
     @property
     def site(self) -> str:
@@ -247,19 +249,20 @@ class Agent:
     async def take(
         self, peer: str, records: Sequence[Record], cursor: Cursor | None, acked: Cursor, of: str = ""
     ) -> Committed:
-        """Make a peer's verified records durable, then answer them: one turn of the pen. `of`: its lineage."""
-        async with self._writing:
-            cursors: Mapping[str, Cursor | None] = {} if cursor is None else {peer: cursor}
-            news = tuple(records)
-            if not news and cursor == self.cursors.get(peer) and acked == self.acked.get(peer):
-                return Committed()
-            moved = cursor is not None and cursor != self.cursors.get(peer) and of != self.read_of(peer)
-            kept = yielding(self.table, self.local.get(SUPERSEDED, {}), news, self.now())
-            local = (*kept, *([LocalEntry(LINEAGE, peer, of)] if moved else []))
-            done = await self._commit(Batch(peers=news, cursors=cursors, acked={peer: acked}, local=local))
-            self._tell_yielded(kept)
-            await self._settle(self.table.touched(done.accepted))
-            return done
+        """Make a peer's verified records durable, then answer them, with all that waits. `of`: its lineage."""
+        return await self._waiting.turn(Heard(peer, tuple(records), cursor, acked, of), self._writing, self._take)
+
+    async def _take(self, group: Sequence[Heard]) -> Committed:
+        news = [h for h in group if h.is_news(self.cursors, self.acked)]
+        if not news:
+            return Committed()
+        moved = [h for h in news if h.moves(self.cursors) and h.of != self.read_of(h.peer)]
+        records = [r for h in news for r in h.records]
+        kept = yielding(self.table, self.local.get(SUPERSEDED, {}), records, self.now())
+        done = await self._commit(batch_of(news, (*kept, *(LocalEntry(LINEAGE, h.peer, h.of) for h in moved))))
+        self._tell_yielded(kept)
+        await self._settle(self.table.touched(done.accepted))
+        return done
 
     async def settle(self, ids: Collection[str] | None = None) -> list[Record]:
         """Say whatever is to be said now (the audit: `ids` None looks at everything)."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -17,10 +16,10 @@ from datetime import datetime, timedelta
 from intertie.agent.agent import Agent
 from intertie.agent.ports import LinkProbes, SegmentProbes
 from intertie.model.items import Segment
-from intertie.model.records import Order
+from intertie.model.records import Order, Record
 from intertie.model.wire import ToldSight
 from intertie.planning.status import Health as State
-from intertie.planning.status import Sight
+from intertie.planning.status import Sight, Sights
 
 TIMEOUT = 1.0
 EAGER = 0.15
@@ -53,6 +52,7 @@ class Health:
         self.agent = agent
         self._segments = segments
         self._links = links
+        self._watched: tuple[Segment, ...] = ()
         self._pairs: dict[tuple[str, str], Pair] = {}
         self._told: dict[tuple[str, str, str], Sight] = {}
         self._tellings: dict[str, dict[tuple[str, str], tuple[State, Order, float]]] = {}
@@ -61,7 +61,8 @@ class Health:
 
     async def watch(self, segments: tuple[Segment, ...]) -> None:
         """Probe these segments from now on."""
-        await self._segments.set_segments(segments)
+        self._watched = segments
+        await self.keep()
         wanted = {(s.vpn, r.site): s for s in segments for r in s.remotes}
         for key in self._pairs.keys() - wanted.keys():
             del self._pairs[key]
@@ -70,6 +71,10 @@ class Health:
         standing = {v.id for v, _ in self.agent.table.vpns()}
         self._told = {k: s for k, s in self._told.items() if k[0] in standing}
         self._wake.set()
+
+    async def keep(self) -> None:
+        """The segments are those of before; one that could not be opened yet is tried again."""
+        await self._segments.set_segments(self._watched)
 
     async def check_loops(self) -> None:
         """Look for loops now; blocked segments try again after a while, and are looked at at once."""
@@ -145,20 +150,27 @@ class Health:
 
     # ── Telling and hearing ────────────────────────────────────────────────────────────────────────────────
 
-    def sights(self) -> Mapping[tuple[str, str, str], Sight]:
+    def sights(self) -> Sights:
         """All that is known now: measured here, and told by others (the word of a silent site fades to unknown)."""
+        return {key: self._faded(key, sight) for key, sight in self._told.items()} | self._mine()
+
+    def sights_of(self, vpn: Record) -> Sights:
+        """What is known of one Vpn, without a look at the others."""
+        id, sites = vpn.id, vpn.header.names
+        keys = ((id, a, b) for a in sites for b in sites)
+        told = {key: self._faded(key, sight) for key in keys if (sight := self._told.get(key)) is not None}
+        now = self.agent.now()
+        mine = ((site, self._pairs.get((id, site))) for site in sites)
+        return told | {(id, self.agent.site, s): self._sight(p, now) for s, p in mine if p is not None}
+
+    def _faded(self, key: tuple[str, str, str], sight: Sight) -> Sight:
+        """What another site told, as far as it still holds."""
+        peer = self.agent.peer(key[1])
         window = self.agent.settings.probe_window + self.agent.settings.heartbeat
-        moment = asyncio.get_running_loop().time()
-        found: dict[tuple[str, str, str], Sight] = {}
-        for key, sight in self._told.items():
-            peer = self.agent.peer(key[1])
-            if moment - peer.heard_at > window:
-                found[key] = replace(sight, health=State.UNKNOWN)
-            else:
-                # It would have told of a change: its word held when it last spoke.
-                probed = peer.last_seen if sight.health is State.READY else sight.probed_at
-                found[key] = replace(sight, probed_at=probed)
-        return found | self._mine()
+        if asyncio.get_running_loop().time() - peer.heard_at > window:
+            return replace(sight, health=State.UNKNOWN)
+        # It would have told of a change: its word held when it last spoke.
+        return replace(sight, probed_at=peer.last_seen if sight.health is State.READY else sight.probed_at)
 
     def tell(self, peer: str) -> tuple[ToldSight, ...]:
         """What this site measured of Vpns that the peer is a member of: what changed since it was told, and all of it
@@ -188,13 +200,11 @@ class Health:
     def _mine(self) -> dict[tuple[str, str, str], Sight]:
         """What is measured here."""
         now = self.agent.now()
-        found: dict[tuple[str, str, str], Sight] = {}
-        for (vpn, site), pair in self._pairs.items():
-            loss = 1 - sum(pair.crossed) / len(pair.crossed) if pair.crossed else None
-            found[(vpn, self.agent.site, site)] = Sight(
-                health=self._state(pair), rtt_ms=pair.rtt_ms, loss=loss, probed_at=pair.last_ok, said_at=now
-            )
-        return found
+        return {(vpn, self.agent.site, site): self._sight(p, now) for (vpn, site), p in self._pairs.items()}
+
+    def _sight(self, pair: Pair, now: datetime) -> Sight:
+        loss = 1 - sum(pair.crossed) / len(pair.crossed) if pair.crossed else None
+        return Sight(health=self._state(pair), rtt_ms=pair.rtt_ms, loss=loss, probed_at=pair.last_ok, said_at=now)
 
     def heard(self, peer: str, told: tuple[ToldSight, ...]) -> None:
         """Take in a peer's word on pairs that it measured; only on Vpns that name it."""

@@ -18,7 +18,7 @@ from intertie.agent.health import Health
 from intertie.agent.ports import Cloud, Look, Transport
 from intertie.model.bodies import AnswerBody, SiteBody
 from intertie.model.errors import IntertieError, Reason
-from intertie.model.items import Item, ItemKind, Key, Segment, key
+from intertie.model.items import Inventory, Item, ItemKind, Key, Segment, key
 from intertie.model.records import Draft, Kind
 from intertie.planning.admit import AGREED, Situation
 from intertie.planning.advertise import unsure
@@ -41,6 +41,21 @@ class Report:
     failures: tuple[tuple[Key, Reason], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What is wanted and what leads there, and all that it was made of: while that is the same, so is this."""
+
+    compiled: Collection[Item]
+    inventory: Inventory
+    seen: Sequence[Item]
+    wanted: Collection[Item]
+    plan: Plan
+
+    def holds(self, compiled: Collection[Item], inventory: Inventory, seen: Sequence[Item]) -> bool:
+        # Records make another object when they change; what drivers see is compared.
+        return compiled is self.compiled and inventory is self.inventory and seen == self.seen
+
+
 class Rounds:
     """Runs rounds until cancelled."""
 
@@ -56,6 +71,9 @@ class Rounds:
         self.rounds = 0
         self._audited = float("-inf")
         self.driver_calls = 0
+        self._found: _Found | None = None
+        self._quiet: _Found | None = None
+        """What the last round found, if it left nothing to do and nothing to say."""
 
     async def run(self) -> None:
         """A round when something changed, and every few seconds anyway (drift makes no noise everywhere)."""
@@ -84,31 +102,39 @@ class Rounds:
     async def plan(self) -> Plan:
         """What the next round would do."""
         async with self._lock:
-            return (await self._plan())[1]
+            return (await self._plan()).plan
 
     async def clear(self, choose: Callable[[Plan], Sequence[Item]]) -> Report:
         """Remove those of the orphans that `choose` names, each alone, in the order of the plan."""
         async with self._lock:
             await self._look_again()
-            _, plan = await self._plan()
+            plan = (await self._plan()).plan
             going = tuple(Change(op="-", item=i) for i in choose(plan))
             failures = [f for c in going if (f := await self._carry_out(c)) is not None]
             if going:
                 await self._look_again()
-                self.orphans = (await self._plan())[1].orphans
+                self.orphans = (await self._plan()).plan.orphans
                 self.agent.poke.set()
                 self.agent.news.ring()
             return Report(plan=Plan(changes=going), failures=tuple(failures))
 
-    async def _plan(self) -> tuple[Collection[Item], Plan]:
+    async def _plan(self) -> _Found:
         """What this site is to hold, and what leads there."""
         agent = self.agent
         carried = await self.transport.observe(None)
-        agent.inventory = replace(agent.inventory, vnis=_vnis(carried))
         seen = [*await self.cloud.observe(None), *carried]
-        wanted = retained(agent.table, compile_site(agent.table, agent.blocked), seen, self._unsure)
+        compiled = compile_site(agent.table, agent.blocked)
+        before, sure = self._found, not agent.untold()
+        if sure and before is not None and before.holds(compiled, agent.inventory, seen):
+            return before
+        if (vnis := _vnis(carried)) != agent.inventory.vnis:
+            agent.inventory = replace(agent.inventory, vnis=vnis)
+        wanted = retained(agent.table, compiled, seen, self._unsure)
         ports = {n.id: n.ports for n in agent.inventory.networks}
-        return wanted, diff(wanted, seen, self._may_go, lambda network: ports.get(network, 0))
+        plan = diff(wanted, seen, self._may_go, lambda network: ports.get(network, 0))
+        found = _Found(compiled, agent.inventory, _shared(seen, wanted), wanted, plan)
+        self._found = found if sure else None
+        return found
 
     def _unsure(self, id: str) -> bool:
         """Whether what this site's store says of a Vpn may be older than what it said itself (rule 18)."""
@@ -142,28 +168,39 @@ class Rounds:
         agent = self.agent
         agent.unblock(BLOCKED)
         await self._look_again()
-        if not agent.cloned_at():
+        alone = not agent.cloned_at()
+        if alone:
             await agent.write(self._site_facts)
         if agent.listen(SILENT_AFTER * agent.settings.heartbeat):
             await self._settle()
-        wanted, plan = await self._plan()
-        self.orphans = plan.orphans
+        found = await self._plan()
         self._tell_faults()
+        if found is self._quiet and alone:
+            await self.health.keep()
+            await self._end_of_round()
+            return Report(plan=found.plan)
+        self._quiet, plan = None, found.plan
+        self.orphans = plan.orphans
         failures = [f for c in plan.changes if (f := await self._carry_out(c)) is not None]
         agent.failures = {k[1]: reason.text for k, reason in failures}
-        segments = tuple(sorted((i for i in wanted if isinstance(i, Segment)), key=key))
+        segments = tuple(sorted((i for i in found.wanted if isinstance(i, Segment)), key=key))
         failures += [(key(s), _loop(agent.site)) for s in segments if s.blocked]
         await self.health.watch(segments)
-        await self.health.check_loops()
         if plan.changes:
             await self._look_again()
             agent.news.ring()
         sure = [s for s in segments if not self._unsure(s.vpn)]
-        if not agent.cloned_at():
-            await agent.write(lambda s: realised(s, sure, dict(failures)))
+        if alone:
+            said = await agent.write(lambda s: realised(s, sure, dict(failures)))
+            if not (plan.changes or failures or said):
+                self._quiet = self._found
+        await self._end_of_round()
+        return Report(plan=plan, failures=tuple(failures))
+
+    async def _end_of_round(self) -> None:
+        await self.health.check_loops()
         if asyncio.get_running_loop().time() - self._audited > AUDIT:
             await self._settle()
-        return Report(plan=plan, failures=tuple(failures))
 
     def _tell_faults(self) -> None:
         """Of records that decisions stumbled over, once each."""
@@ -176,8 +213,9 @@ class Rounds:
     async def _look_again(self) -> None:
         """Look at the inventory; answers follow what changed in it (ports that went, networks that came)."""
         before = self.agent.inventory
-        self.agent.inventory = replace(await self._look(), vnis=before.vnis)
-        if self.agent.inventory != before:
+        now = replace(await self._look(), vnis=before.vnis)
+        if now != before:
+            self.agent.inventory = now
             await self._settle()
 
     async def _settle(self) -> None:
@@ -216,6 +254,12 @@ class Rounds:
             transports=situation.inventory.transports,
         )
         return site_draft(situation.table, body)
+
+
+def _shared(seen: Iterable[Item], wanted: Iterable[Item]) -> list[Item]:
+    """`seen`, with the wanted items in the place of their equals: nothing is kept in memory twice."""
+    want = {key(i): i for i in wanted}
+    return [w if (w := want.get(key(i))) == i and w is not None else i for i in seen]
 
 
 def _vnis(carried: Iterable[Item]) -> frozenset[int]:

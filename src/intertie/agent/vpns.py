@@ -29,7 +29,7 @@ from intertie.planning.change import VpnRequest
 from intertie.planning.faults import apart
 from intertie.planning.held import takes_part
 from intertie.planning.proposals import gone, proposal_id
-from intertie.planning.status import Phase, Sights, VpnView, view
+from intertie.planning.status import Phase, VpnView, in_order, view
 
 PROPOSAL_LIFE = timedelta(minutes=10)
 LONGEST_WAIT = 60.0
@@ -52,22 +52,17 @@ class Vpns:
 
     def all(self, caller: Caller) -> list[VpnView]:
         """Vpns of the caller's project that this site is a member of, in order of creation."""
-        found: list[VpnView] = []
-        sights = self._health.sights()
-        for record in self.agent.table.all_of(Kind.VPN):
-            with apart(self.agent.table.faults, record.id):
-                if _shown(record) and self._seen_by(caller, record):
-                    found.append(self._view(record, sights))
-        return sorted(found, key=lambda v: (v.created_at, v.id))
+        seen = (self.shown(caller, record) for _, record in in_order(self.agent.table))
+        return [found for found in seen if found is not None]
 
     def get(self, caller: Caller, wanted: str) -> VpnView:
         """By id or name. NotFound also for what is another project's."""
-        return self._view(self._find(caller, wanted))
+        return self.view(self._find(caller, wanted))
 
     def _find(self, caller: Caller, wanted: str) -> Record:
         record = self.agent.table.get(wanted)
         found = [record] if record is not None and record.header.kind is Kind.VPN else []
-        found += [r for r in self.agent.table.all_of(Kind.VPN) if r.body.name == wanted]
+        found = found or [r for r in self.agent.table.all_of(Kind.VPN) if r.body.name == wanted]
         # A deleted one makes room for another with its name: the standing one is meant.
         for candidate in sorted(found, key=lambda r: not r.live):
             if _shown(candidate) and self._seen_by(caller, candidate):
@@ -75,12 +70,19 @@ class Vpns:
         self.agent.needs_its_past()  # it may be one of those that are to come back: nobody shall take it for gone
         raise NotFound(f"no Vpn {wanted}", hint="intertie vpn list")
 
+    def shown(self, caller: Caller, vpn: Record) -> VpnView | None:
+        """As the caller sees it in a list; None if it is not the caller's to see, or cannot be shown."""
+        with apart(self.agent.table.faults, vpn.id):
+            if _shown(vpn) and self._seen_by(caller, vpn):
+                return self.view(vpn)
+        return None
+
     def _seen_by(self, caller: Caller, vpn: Record) -> bool:
         return takes_part(self.agent.table, vpn) and caller.sees(project_here(self.agent.table, vpn))
 
-    def _view(self, vpn: Record, sights: Sights | None = None) -> VpnView:
+    def view(self, vpn: Record) -> VpnView:
         project = project_here(self.agent.table, vpn)
-        found = view(self.agent.table, vpn, self._health.sights() if sights is None else sights, project)
+        found = view(self.agent.table, vpn, self._health.sights_of(vpn), project)
         lost = yielded(self.agent.local.get(SUPERSEDED, {}), vpn, self.agent.now())
         return replace(found, superseded=lost) if lost else found
 
@@ -98,7 +100,7 @@ class Vpns:
             id = again.made(self._stands) or await self._make(caller, request, again, base)
         await self._until(id, _settled, wait)
         await self._raise_if_refused(id, wait)
-        return self._view(self._record(id))
+        return self.view(self._record(id))
 
     def _stands(self, id: str) -> bool:
         record = self.agent.table.get(id)
@@ -128,7 +130,7 @@ class Vpns:
         until = loop.time() + min(wait, LONGEST_WAIT)
         while True:
             record = self.agent.table.get(id)
-            if record is None or done(self._view(record), record):
+            if record is None or done(self.view(record), record):
                 return True
             left = until - loop.time()
             if left <= 0:
@@ -180,7 +182,7 @@ class Vpns:
         await self.agent.write(lambda s: [as_planned(s, vpn, changed(s, self._unmoved(vpn), wish), base)])
         await self._until(vpn.id, _settled, wait)
         await self._raise_if_refused(vpn.id, wait)
-        return Outcome(vpn=self._view(self._record(vpn.id)))
+        return Outcome(vpn=self.view(self._record(vpn.id)))
 
     async def delete(
         self, caller: Caller, wanted: str, base: str = "*", force: bool = False, wait: float = 0.0
@@ -214,7 +216,7 @@ class Vpns:
             return None
         if wait:
             self._raise_if_busy(vpn.id)
-        return Outcome(vpn=self._view(self._record(vpn.id)))
+        return Outcome(vpn=self.view(self._record(vpn.id)))
 
     def _raise_if_busy(self, id: str) -> None:
         answers = self.agent.table.answers(id)
@@ -260,11 +262,11 @@ class Vpns:
             )
         if answer is None:
             pending = Pending(proposal=id, waiting_for=vpn.home)
-            return Outcome(vpn=self._view(self._record(vpn.id)), pending=pending)
+            return Outcome(vpn=self.view(self._record(vpn.id)), pending=pending)
         await self.agent.write(lambda s: [gone(s.table, id)])
         if answer.word is Word.REFUSED and answer.reason is not None:
             raise Conflict(answer.reason.text, code=answer.reason.code, hint=answer.reason.hint, sites=(vpn.home,))
-        return Outcome(vpn=self._view(self._record(vpn.id)))
+        return Outcome(vpn=self.view(self._record(vpn.id)))
 
     async def withdraw(self, caller: Caller, wanted: str, proposal: str = "") -> None:
         """Ask no more for the change `proposal`, or for any. What its home has applied already stays applied."""
@@ -285,7 +287,7 @@ class Vpns:
         if not force:
             await self._check_lost(vpn)
         await self.agent.write(lambda s: [change.adopted_vpn(s.table, self._record(vpn.id))])
-        return self._view(self._record(vpn.id))
+        return self.view(self._record(vpn.id))
 
     async def _check_lost(self, vpn: Record) -> None:
         heirs = vpn.body.successors

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from base64 import b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
-from collections.abc import Callable, Iterable
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from operator import itemgetter
 from typing import Annotated, Generic, TypeVar
 
@@ -40,10 +42,17 @@ class Window:
 
     def of(self, all: Iterable[S], key: Callable[[S], str]) -> Page[S]:
         """The page of `all`, in the order of `key`, which is unique to each."""
-        rest = sorted(((key(item), item) for item in all if key(item) > self.after), key=itemgetter(0))
-        shown = rest[: self.limit]
-        more = len(rest) > len(shown)
-        return Page(items=tuple(item for _, item in shown), next=_marker(shown[-1][0]) if more else None)
+        ordered = sorted(((key(item), item) for item in all), key=itemgetter(0))
+        return self.of_ordered(ordered, lambda item: item)
+
+    def of_ordered(self, all: Sequence[tuple[str, S]], shown: Callable[[S], T | None]) -> Page[T]:
+        """The page of `all`, (place, item) in order, as `shown` (None: left out); later ones are not looked at."""
+        rest = all[bisect_right(all, self.after, key=itemgetter(0)) :]
+        looked = ((place, shown(item)) for place, item in rest)
+        found = list(islice(((place, item) for place, item in looked if item is not None), self.limit + 1))
+        page = found[: self.limit]
+        more = len(found) > len(page)
+        return Page(items=tuple(item for _, item in page), next=_marker(page[-1][0]) if more else None)
 
 
 def _marker(key: str) -> str:

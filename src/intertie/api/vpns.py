@@ -14,7 +14,7 @@ from intertie.api.openapi import made, problems, shows
 from intertie.api.paging import Page, Paged
 from intertie.api.services import Uses
 from intertie.api.shapes import VpnChange, VpnWish
-from intertie.planning.status import VpnView
+from intertie.planning.status import VpnView, in_order
 
 router = APIRouter(prefix="/vpns", tags=["vpns"])
 
@@ -43,8 +43,8 @@ def shown(response: Response, outcome: Outcome) -> VpnView:
 @router.get("", summary="List Vpns")
 async def list_vpns(use: Uses, who: Reader, page: Paged, name: Named = "") -> Page[VpnView]:
     """The Vpns of your project that this site is a member of, in order of creation."""
-    found = [v for v in use.vpns.all(who) if name in ("", v.name)]
-    return page.of(found, lambda v: f"{v.created_at.timestamp():018.6f} {v.id}")
+    all = in_order(use.agent.table)
+    return page.of_ordered(all, lambda vpn: use.vpns.shown(who, vpn) if name in ("", vpn.body.name) else None)
 
 
 @router.post(

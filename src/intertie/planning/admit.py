@@ -32,6 +32,7 @@ from intertie.planning.held import (
     given_back,
     held_here,
     holding,
+    holds,
     member_prefixes,
     occupied,
     overlapping,
@@ -170,8 +171,8 @@ def _cannot_carry(situation: Situation, vpn: Record, body: VpnBody) -> Reason | 
             text=f"{site} and {strangers[0]} have not pinned each other",
             hint=f"at {site}: intertie site approve {strangers[0]}",
         )
-    for other, theirs in held_here(situation.table):
-        if other.id != vpn.id and (theirs.vni == body.vni or theirs.route_target == body.route_target):
+    for other, theirs in situation.table.numbered(body.vni, body.route_target):
+        if other.id != vpn.id and holds(situation.table, other, theirs):
             return Reason(
                 code="overlap",
                 text=f"{site} uses VNI {body.vni} for Vpn {theirs.name} already",

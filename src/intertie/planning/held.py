@@ -20,8 +20,7 @@ AGREED = frozenset({Word.ACCEPTED, Word.HELD, Word.DRAINED})
 def held_here(table: Table, network: str | None = None) -> Iterator[tuple[Record, VpnBody]]:
     """The Vpns that this site has said yes to and that still stand: all, or those on one network of its own."""
     for record, body in table.vpns() if network is None else table.on(network):
-        answer = table.own_answer(record.id)
-        if answer is not None and answer.word in AGREED and any(a.site == table.site for a in body.attachments):
+        if holds(table, record, body):
             yield record, body
 
 
@@ -39,6 +38,12 @@ def takes_part(table: Table, vpn: Record) -> bool:
     assert isinstance(vpn.body, VpnBody)
     named = vpn.home == table.site or any(a.site == table.site for a in vpn.body.attachments)
     return named and not has_left(table, vpn)
+
+
+def holds(table: Table, vpn: Record, body: VpnBody) -> bool:
+    """Whether this site's yes to the Vpn stands."""
+    answer = table.own_answer(vpn.id)
+    return answer is not None and answer.word in AGREED and any(a.site == table.site for a in body.attachments)
 
 
 def occupied(table: Table, network: NetworkFacts) -> tuple[Address, ...]:

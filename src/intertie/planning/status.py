@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from operator import itemgetter
 
 from intertie.model.bodies import AnswerBody, Attachment, Range, VpnBody, Word
-from intertie.model.records import Record, State
+from intertie.model.records import Kind, Record, State
 from intertie.planning.held import untaken
 from intertie.planning.proposals import ProposalView, proposed
 from intertie.planning.superseded import SupersededView
@@ -104,6 +105,12 @@ class VpnView:
     """Changes that were asked for here, and that the home, another site, has not applied."""
     superseded: tuple[SupersededView, ...] = ()
     """What this site wrote as its home before it heard that another had adopted it."""
+
+
+def in_order(table: Table) -> Sequence[tuple[str, Record]]:
+    """(place in the order of creation, record) of every Vpn, ended ones too."""
+    places = ((f"{r.body.created_at.timestamp():018.6f} {r.id}", r) for r in table.all_of(Kind.VPN))
+    return table.derived("in order", (Kind.VPN,), lambda: sorted(places, key=itemgetter(0)))
 
 
 def pair_sight(sights: Sights, vpn: str, a: str, b: str) -> Sight:

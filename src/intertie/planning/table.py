@@ -28,6 +28,7 @@ class Table:
         self._by_kind: dict[Kind, dict[str, Record]] = {kind: {} for kind in Kind}
         self._answers: dict[str, dict[str, Record]] = {}
         self._on: dict[str, set[str]] = {}
+        self._numbered: dict[int | str, set[str]] = {}
         self._sorted: dict[Kind, list[str]] = {}
         self._mine: list[tuple[Cursor, str]] = []
         self._count: Counter[tuple[str, Kind]] = Counter()
@@ -56,6 +57,9 @@ class Table:
         if isinstance(record.body, AnswerBody):
             self._answers.setdefault(record.body.vpn, {})[record.home] = record
             self._note(record)
+        if isinstance(record.body, VpnBody):
+            for number in (record.body.vni, record.body.route_target):
+                self._numbered.setdefault(number, set()).add(record.id)
         if record.home == self.site:
             # Nearly always at the end; a record that a peer gave back to us (rule 18) goes to its old place.
             insort(self._mine, (record.cursor, record.id))
@@ -71,6 +75,11 @@ class Table:
         del self._by_kind[record.header.kind][id]
         self._sorted.pop(record.header.kind, None)
         self._count[record.home, record.header.kind] -= 1
+        if isinstance(record.body, VpnBody):
+            for number in (record.body.vni, record.body.route_target):
+                self._numbered[number].discard(id)
+                if not self._numbered[number]:
+                    del self._numbered[number]
         if isinstance(record.body, AnswerBody):
             self._unnote(record)
             answers = self._answers.get(record.body.vpn, {})
@@ -105,6 +114,13 @@ class Table:
         for id in sorted(self._on.get(network, ())):
             record = self._by_id.get(id)
             if record is not None and record.live and isinstance(record.body, VpnBody):
+                yield record, record.body
+
+    def numbered(self, *numbers: int | str) -> Iterator[tuple[Record, VpnBody]]:
+        """The Vpns (live or closing) that have one of these VNIs or route targets, in order of id."""
+        for id in sorted(set().union(*(self._numbered.get(number, ()) for number in numbers))):
+            record = self._by_id[id]
+            if record.live and isinstance(record.body, VpnBody):
                 yield record, record.body
 
     def count(self, home: str, kind: Kind) -> int:
