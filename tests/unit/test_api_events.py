@@ -91,7 +91,7 @@ async def test_what_happens_is_told() -> None:
         assert stream.events == []
         await world.net("nantes", "blue", "10.0.0.0/24")
         event = (await stream.until(2))[0]
-        assert event.keys() == {"seq", "at", "kind", "id", "site", "what"}
+        assert event.keys() == {"seq", "at", "kind", "id", "site", "what", "request"}
         assert (event["kind"], event["site"], event["what"]) == ("network", "nantes", "live")
         assert event["at"].endswith("Z")
         assert [e["seq"] for e in stream.events] == list(range(event["seq"], event["seq"] + len(stream.events)))
