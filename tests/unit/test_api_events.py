@@ -13,7 +13,7 @@ import pytest
 from starlette.types import Message
 
 from intertie.agent.access import Caller, Role
-from intertie.agent.agent import EVENTS
+from intertie.agent.telling import EVENTS
 from intertie.api import end_streams
 from intertie.api.events import STREAMS, STREAMS_OF_A_PROJECT
 from tests.unit.api_lab import Api, api_of, federation, is_problem, one_site, virtually, wish
