@@ -19,7 +19,7 @@ from intertie.agent.figures import Figures
 from intertie.agent.ports import Chance, Clock, Ids, Keys, Log, Store, Tracer, Untraced
 from intertie.agent.recovery import LINEAGE, RECOVERY, said_again, since
 from intertie.agent.state import Event, News, Peer
-from intertie.agent.telling import note
+from intertie.agent.telling import note, said
 from intertie.agent.yielded import SPACE as SUPERSEDED
 from intertie.agent.yielded import shown as yielded
 from intertie.agent.yielded import yielding
@@ -322,7 +322,7 @@ class Agent:
         self._compare(done.accepted)
         if done.written or done.accepted:
             for record in (*done.written, *done.accepted):
-                self.tell(record.header.kind.value, record.id, record.home, _what(record))
+                self.tell(record.header.kind.value, record.id, record.home, said(record))
                 if record.header.kind is Kind.HOST:
                     self.whispers += 1
             self.poke.set()
@@ -395,9 +395,3 @@ class Agent:
 
     def pins(self) -> dict[str, Any]:
         return dict(trust.pins(self.table))
-
-
-def _what(record: Record) -> str:
-    if isinstance(record.body, AnswerBody):
-        return f"{record.body.word.value} {record.body.vpn}"
-    return record.header.state.value

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from intertie.agent.causes import current
 from intertie.agent.state import Event
+from intertie.model.bodies import AnswerBody
+from intertie.model.records import Record
 
 if TYPE_CHECKING:
     from intertie.agent.agent import Agent
@@ -25,3 +27,10 @@ def note(agent: Agent, line: Callable[..., None], kind: str, about: tuple[str, s
     del agent.events[:-EVENTS]
     agent.figures.events[kind] += 1
     line(kind, id=id, site=site, what=what, **cause.facts())
+
+
+def said(record: Record) -> str:
+    """What an event says of a record."""
+    if isinstance(record.body, AnswerBody):
+        return f"{record.body.word.value} {record.body.vpn}"
+    return record.header.state.value
