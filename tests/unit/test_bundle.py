@@ -117,7 +117,7 @@ async def test_what_helps_is_in_it(place: Path) -> None:
     kinds = {r["header"]["kind"] for r in read["records.json"]}
     assert {"vpn", "answer", "site", "introduction", "grant"} <= kinds
     local = {each["space"]: each["entries"] for each in read["store.json"]["local"]}
-    assert local == {"token": 1, "invitation": 2, "idempotency": 1}
+    assert local.items() >= {"token": 1, "invitation": 2, "idempotency": 1}.items()
     assert read["settings.json"]["underlay"] == "192.0.2.1"
     assert {"kernel", "modules", "sysctl", "capabilities"} <= read["machine.json"].keys()
     assert "intertie_peers{" in files["metrics.txt"]

@@ -235,8 +235,6 @@ def decode(raw: bytes, record: Callable[[bytes, bytes], Record]) -> tuple[Messag
     if not sender or isinstance(incarnation, bool) or not isinstance(incarnation, int) or incarnation < 0:
         raise Malformed("from and incarnation are missing")
     faults: list[str] = []
-    records = _records(found.get("records", []), record, faults)
-    returned = _records(found.get("returned", []), record, faults)
     message = Message(
         sender=sender,
         incarnation=incarnation,
@@ -249,8 +247,8 @@ def decode(raw: bytes, record: Callable[[bytes, bytes], Record]) -> tuple[Messag
         held_of=envelope.held_of,
         since=envelope.since.cursor(),
         upto=envelope.upto.cursor(),
-        records=records,
-        returned=returned,
+        records=_records(found.get("records", []), record, faults),
+        returned=_records(found.get("returned", []), record, faults),
         volatile=envelope.volatile,
         wait=envelope.wait,
         verify=envelope.verify,
