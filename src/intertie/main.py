@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import os
 import random
 import signal
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO, cast
 
 import structlog
 
-from intertie import __version__
+from intertie import __version__, logs
 from intertie.agent.access import Tokens
 from intertie.agent.agent import Agent, Ports, Settings
 from intertie.agent.enrolment import Enrolment
@@ -22,6 +22,7 @@ from intertie.agent.health import Health
 from intertie.agent.networks import Networks
 from intertie.agent.recovery import upgraded
 from intertie.agent.round import Rounds
+from intertie.agent.upkeep import Watch
 from intertie.agent.volatile import Whispers
 from intertie.agent.vpns import Vpns
 from intertie.api import Services, build, end_streams, trusted
@@ -42,7 +43,9 @@ from intertie.planning.enrol import pin
 from intertie.serving import open_port, operator_socket, own_address, server, tell_supervisor, user_socket
 from intertie.site_file import PEER_PORT, SiteFile, read_site
 from intertie.store.sqlite import SqliteStore
-from intertie.wiring import HostPings, InvitationTokens, Lines, PeerCalls, SiteKeys, SystemClock, Tried, Ulids
+from intertie.surroundings import AgentSurroundings
+from intertie.tracing import finish, tracer
+from intertie.wiring import HostPings, InvitationTokens, PeerCalls, SiteKeys, SystemClock, Tried, Ulids
 
 log = structlog.get_logger()
 
@@ -60,7 +63,6 @@ class Running:
     calls: PeerCalls
     links: LinkProbes
     probes: SegmentProbes
-    store: SqliteStore
     namespaces: Namespaces
     underlay: Address
 
@@ -76,20 +78,30 @@ def _settings(site: SiteFile, underlay: Address) -> Settings:
         heartbeat=site.heartbeat,
         round_every=site.round_every,
         probe_budget=site.probe_budget,
+        certificate_days=site.certificate_days,
     )
 
 
-def compose(dir: Path, site: SiteFile) -> Running:
-    """Put the parts together. Nothing runs yet."""
+def _ports(dir: Path, site: SiteFile, key: keys.RootKey) -> Ports:
+    return Ports(
+        store=SqliteStore(dir / "intertie.db", site=site.name, decode=decode, marker=dir / "keys" / "marker"),
+        keys=SiteKeys(key),
+        clock=SystemClock(),
+        ids=Ulids(),
+        chance=random.Random(),
+        log=log,
+        tracer=tracer(site.name, os.environ),
+    )
+
+
+def compose(dir: Path, site: SiteFile, lines: Callable[[], Sequence[str]] = tuple) -> Running:
+    """Put the parts together; `lines` are the last of the log. Nothing runs yet."""
     underlay = site.underlay or own_address()
     if underlay.is_loopback:
         log.warning("no address that other sites can reach", underlay=str(underlay), hint="set underlay in site.toml")
     key = keys.load(dir)
-    clock = SystemClock()
-    store = SqliteStore(dir / "intertie.db", site=site.name, decode=decode, marker=dir / "keys" / "marker")
-    ports = Ports(store=store, keys=SiteKeys(key), clock=clock, ids=Ulids(), chance=random.Random(), log=log)
-    agent = Agent(_settings(site, underlay), ports)
-    transport = TlsTransport(key, clock.now, [open_port(underlay, PEER_PORT, "peers")])
+    agent = Agent(_settings(site, underlay), _ports(dir, site, key))
+    transport = TlsTransport(key, agent.now, [open_port(underlay, PEER_PORT, "peers")])
     calls = PeerCalls(transport, dir / "keys" / "pins.json")
     namespaces = Namespaces()
     cloud = LinuxCloud(site.name, namespaces)
@@ -115,8 +127,9 @@ def compose(dir: Path, site: SiteFile) -> Running:
         tokens=Tokens(agent),
         rounds=Rounds(agent, cloud, vxlan, health, look),
         health=health,
+        surroundings=AgentSurroundings(site, dir / "intertie.db", transport, lines, tried.facts),
     )
-    return Running(services, exchange, transport, calls, links, probes, store, namespaces, underlay)
+    return Running(services, exchange, transport, calls, links, probes, namespaces, underlay)
 
 
 async def _open(running: Running) -> None:
@@ -137,11 +150,10 @@ async def _recover_pins(running: Running) -> None:
     await agent.write(lambda s: [pin(s.table, body) for body in kept])
 
 
-async def serve(dir: Path, fd: int | None) -> None:
+async def serve(dir: Path, site: SiteFile, fd: int | None, lines: Callable[[], Sequence[str]]) -> None:
     """Run the agent of `dir` until SIGTERM or SIGINT. What it forwards goes on without it."""
-    site = read_site(dir)
     users = user_socket(site, fd)
-    running = compose(dir, site)
+    running = compose(dir, site, lines)
     services = running.services
     agent = services.agent
     await _open(running)
@@ -159,6 +171,7 @@ async def serve(dir: Path, fd: int | None) -> None:
         asyncio.create_task(services.rounds.run(), name="rounds"),
         asyncio.create_task(running.exchange.run(), name="exchange"),
         asyncio.create_task(services.health.run(), name="health"),
+        asyncio.create_task(Watch(agent, services.surroundings).run(), name="watch"),
     ]
     log.info("agent up", site=site.name, underlay=str(running.underlay), incarnation=agent.incarnation)
     tell_supervisor("READY=1")
@@ -172,7 +185,8 @@ async def serve(dir: Path, fd: int | None) -> None:
     await asyncio.gather(*apis, *parts, return_exceptions=True)
     running.links.close()
     await running.probes.close()
-    await running.store.close()
+    await agent.ports.store.close()
+    finish(agent.ports.tracer)
     for part in ended:
         # A part that ended by itself takes the agent down with it: better seen than half alive.
         part.result()
@@ -197,19 +211,11 @@ def run_agent(dir: Path, fd: int | None = None) -> None:
             f"the agent may not change this machine's network: it lacks {', '.join(missing)}",
             hint="run it as root, or give it these capabilities (AmbientCapabilities= in a systemd unit)",
         )
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    structlog.configure(
-        processors=[
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.add_log_level,
-            structlog.processors.format_exc_info,
-            structlog.processors.LogfmtRenderer(key_order=("timestamp", "level", "event"), bool_as_flag=False),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, Lines(sys.stderr))),
-    )
+    site = read_site(dir)
+    ring = logs.configure(os.environ.get(logs.VARIABLE) or site.log, sys.stderr)
     uvloop = _uvloop()
     with asyncio.Runner(loop_factory=uvloop) as runner:
-        runner.run(serve(dir, fd))
+        runner.run(serve(dir, site, fd, ring.lines))
 
 
 def _uvloop() -> type[asyncio.AbstractEventLoop] | None:

@@ -37,6 +37,10 @@ class SiteFile:
     heartbeat: float = 10.0
     round_every: float = 5.0
     probe_budget: float = 50.0
+    log: str = "logfmt"
+    """logfmt or json; $INTERTIE_LOG goes before it."""
+    certificate_days: float = 30.0
+    """Days before its end from which a certificate is warned of."""
 
 
 def init_site(

@@ -8,10 +8,8 @@ import secrets
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TextIO
 
 import structlog
 
@@ -35,23 +33,6 @@ _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 class SystemClock:
     def now(self) -> datetime:
         return datetime.now(UTC)
-
-
-class Lines:
-    """Where lines of the log go. One that cannot be written (a full disk, a reader that left) is lost, and nothing
-    else with it: what was to be logged has happened, and is to be answered."""
-
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-
-    def write(self, text: str) -> int:
-        with suppress(OSError):
-            return self._file.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with suppress(OSError):
-            self._file.flush()
 
 
 class Ulids:

@@ -60,6 +60,7 @@ OPERATIONS = (
     Operation("DELETE", "/v1/tokens/TOKEN", "admin", 204),
     Operation("GET", "/v1/plan", "reader", 200),
     Operation("POST", "/v1/gc", "admin", 200),
+    Operation("GET", "/v1/bundle", "admin", 200),
     Operation("DELETE", "/v1/networks/idle", "member", 204, foreign=404),
     Operation("DELETE", "/v1/hosts/h1", "member", 204, foreign=404),
     Operation("DELETE", "/v1/vpns/blue?force=true", "member", 204, foreign=404),

@@ -13,7 +13,7 @@ import pytest
 from starlette.types import Message
 
 from intertie.agent.access import Caller, Role
-from intertie.agent.agent import EVENTS
+from intertie.agent.telling import EVENTS
 from intertie.api import end_streams
 from intertie.api.events import STREAMS, STREAMS_OF_A_PROJECT
 from tests.unit.api_lab import Api, api_of, federation, is_problem, one_site, virtually, wish
@@ -91,7 +91,7 @@ async def test_what_happens_is_told() -> None:
         assert stream.events == []
         await world.net("nantes", "blue", "10.0.0.0/24")
         event = (await stream.until(2))[0]
-        assert event.keys() == {"seq", "at", "kind", "id", "site", "what"}
+        assert event.keys() == {"seq", "at", "kind", "id", "site", "what", "request"}
         assert (event["kind"], event["site"], event["what"]) == ("network", "nantes", "live")
         assert event["at"].endswith("Z")
         assert [e["seq"] for e in stream.events] == list(range(event["seq"], event["seq"] + len(stream.events)))

@@ -57,9 +57,13 @@ async def test_metrics_are_the_agents_own_figures() -> None:
     assert found["intertie_peers", (("state", "up"),)] == 1
     assert found["intertie_peers", (("state", "silent"),)] == 0
     assert found["intertie_vpns", (("phase", "ready"),)] == 1
-    assert found["intertie_records", (("kind", "vpn"),)] == 1
-    assert found["intertie_rounds_total", ()] == api.site.rounds.rounds > 0
-    assert found["intertie_driver_calls_total", ()] == api.site.rounds.driver_calls > 0
+    assert found["intertie_records", (("home", "nantes"), ("kind", "vpn"))] == 1
+    assert found["intertie_rounds_total", (("outcome", "ok"),)] == api.site.rounds.rounds > 0
+    changing = ("ensure", "remove")
+    asked = sum(
+        n for (name, labels), n in found.items() if name == "intertie_driver_calls_total" and labels[1][1] in changing
+    )
+    assert asked == api.site.rounds.driver_calls > 0
     assert 0 < found["intertie_peer_rtt_seconds", (("peer", "lyon"),)] < 1
     assert any(name == "intertie_build_info" for name, _ in found)
     assert any(name.startswith("process_") for name, _ in found)

@@ -244,7 +244,7 @@ def stream(*events: dict[str, Any]) -> Answer:
 
 AT = "2026-11-22T02:59:00Z"
 EVENTS = (
-    {"seq": 7, "at": AT, "kind": "vpn", "id": "nantes.01k0blue", "site": "nantes", "what": "live"},
+    {"seq": 7, "at": AT, "kind": "vpn", "id": "nantes.01k0blue", "site": "nantes", "what": "live", "request": "r-1"},
     {"seq": 8, "at": AT, "kind": "answer", "id": "lyon.a", "site": "lyon", "what": "accepted nantes.01k0blue"},
     {"seq": 9, "at": AT, "kind": "peer", "id": "lyon", "site": "lyon", "what": "joined by invitation"},
     {"seq": 10, "at": AT, "kind": "vpn", "id": "nantes.01k1red", "site": "nantes", "what": "live"},

@@ -14,7 +14,7 @@ from intertie.model import wire
 from intertie.model.codec import decode
 from intertie.model.json_text import Malformed
 from intertie.model.records import Cursor
-from intertie.model.wire import Join, Message, ToldHost, ToldPair, ToldSight, Volatile
+from intertie.model.wire import Join, Message, ToldCause, ToldHost, ToldPair, ToldSight, Volatile
 from tests.unit import arbitrary
 from tests.unit.test_laws_codec import trees
 
@@ -52,6 +52,10 @@ messages = st.builds(
     more=st.booleans(),
     recover=st.booleans(),
     returns=st.booleans(),
+    request=arbitrary.lines,
+    trace=arbitrary.lines,
+    causes=st.lists(arbitrary.of(ToldCause), max_size=3).map(tuple),
+    at=st.floats(0, 1e11),
 )
 
 

@@ -34,7 +34,7 @@ from intertie.model.bodies import (
 from intertie.model.codec import decode
 from intertie.model.errors import Forbidden
 from intertie.model.records import Cursor, Draft, Kind, Order, Record
-from intertie.model.wire import Join, Message, ToldHost, ToldPair, ToldSight, Volatile
+from intertie.model.wire import Join, Message, ToldCause, ToldHost, ToldPair, ToldSight, Volatile
 from intertie.planning import trust
 from intertie.planning.change import VpnRequest, new_vpn
 from intertie.planning.compile import compile_site
@@ -43,6 +43,7 @@ from intertie.testing.fake_ports import FakeKeys
 from intertie.testing.federation import OPERATOR, Site, World
 from tests.unit.api_lab import virtually
 
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 FOREIGN = {
     # Public kinds are kept as its word on itself; what is about `blue` is kept and changes nothing.
     "record site": "kept",
@@ -76,6 +77,10 @@ FOREIGN = {
     "echo": "nothing",
     "cloned": "nothing",
     "held_of": "nothing",
+    "request": "nothing",
+    "trace": "nothing",
+    "causes": "nothing",
+    "at": "nothing",
 }
 MEMBER = {
     **FOREIGN,
@@ -251,6 +256,10 @@ def carrying(stage: Stage, thing: str) -> Message:
         "returns": {"returns": True},
         "boot": {"boot": "another"},
         "incarnation": {"incarnation": 7},
+        "request": {"request": "forged"},
+        "trace": {"trace": TRACE},
+        "causes": {"causes": (ToldCause(record=stage.blue, request="forged", trace=TRACE),)},
+        "at": {"at": 5e9},
         "sender": {"sender": "lyon" if stage.caller == "metz" else "metz"},
         "opened": {"opened": Cursor(1, 1)},
         "mark": {"mark": "x" * 128},

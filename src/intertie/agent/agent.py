@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from intertie.agent.ports import Chance, Clock, Ids, Keys, Log, Store
+from intertie.agent.causes import Causes
+from intertie.agent.complaints import Complaints
+from intertie.agent.figures import Figures
+from intertie.agent.ports import Chance, Clock, Ids, Keys, Log, Store, Tracer, Untraced
 from intertie.agent.recovery import LINEAGE, RECOVERY, said_again, since
 from intertie.agent.state import Event, News, Peer
 from intertie.agent.taking import Heard, Waiting, batch_of
+from intertie.agent.telling import note, said
 from intertie.agent.yielded import SPACE as SUPERSEDED
 from intertie.agent.yielded import shown as yielded
 from intertie.agent.yielded import yielding
@@ -38,7 +42,6 @@ Decide = Callable[[Situation], Iterable[Draft]]
 START = Cursor()
 SETTLE = 8
 """Turns of the decisions in one write. Each answers the one before; more than a few would be a fault of the rules."""
-EVENTS = 1024
 REACH = 1024
 """Incarnations by which a peer's word may be ahead of this site's own count, and be believed."""
 
@@ -63,6 +66,8 @@ class Settings:
     """Seconds between probes of a pair that has settled."""
     probe_budget: float = 50.0
     """Segment probes a second, at most, whatever the number of Vpns."""
+    certificate_days: float = 30.0
+    """Days before its end from which a certificate is warned of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,7 @@ class Ports:
     ids: Ids
     chance: Chance
     log: Log
+    tracer: Tracer = field(default_factory=Untraced)
 
 
 class Agent:
@@ -116,8 +122,10 @@ class Agent:
         """Rises when measured health or hosts change in a way that peers want to hear before the next heartbeat."""
         self.poke = asyncio.Event()
         self.events: list[Event] = []
-        self._writing = asyncio.Lock()
-        self._waiting = Waiting()
+        self.figures = Figures()
+        self.causes = Causes(settings.name)
+        self.complaints = Complaints()
+        self._writing, self._waiting = asyncio.Lock(), Waiting()
 
     @property
     def site(self) -> str:
@@ -186,7 +194,7 @@ class Agent:
         copy of all that it knew was put back. `of`: the lineage that was read; "": of the one or the other. Whether
         that is so, and can be."""
         if seen.incarnation > self.incarnation + REACH:
-            self.tell("rejected", "", peer, f"it says that it has read {self.site} beyond any possible place")
+            self.complaints.hear(self, peer, (f"it says that it has read {self.site} beyond any possible place",))
             return False
         async with self._writing:
             if of == self.lineage or seen <= (self.opened if of else self.last):
@@ -198,10 +206,9 @@ class Agent:
             if not self.recovering:
                 self.recovering = True
                 self.told_by.clear()
-        self.tell(
+        self.warn(
             "recovering", "", self.site, f"{peer} knows more of this site than it does: its store is an old one"
         )
-        self.ports.log.warning("behind its own past", seen_by=peer, incarnation=incarnation)
         self.whisper()  # it asks them all now
         return True
 
@@ -229,7 +236,6 @@ class Agent:
             await self.remember(LocalEntry(RECOVERY, "since", None), done)
             self.recovering = False
             self.tell("recovered", "", self.site, "all peers have told what they held")
-            self.ports.log.info("recovered", peers=sorted(self.told_by))
             self.whisper()  # peers hear of it, and tell what they measured of Vpns that are known here again
 
     # ── Writing ────────────────────────────────────────────────────────────────────────────────────────────
@@ -297,7 +303,8 @@ class Agent:
     async def _commit(self, batch: Batch) -> Committed:
         if batch == Batch():
             return Committed()
-        done = await self.ports.store.commit(batch, self._seal)
+        done = await self.figures.commit(self.ports.store.commit(batch, self._seal))
+        self.causes.written(done.written)
         for record in (*done.written, *done.accepted):
             self.table.apply(record)
             if record.home == self.site:
@@ -313,11 +320,11 @@ class Agent:
             else:
                 space[entry.key] = entry.value
         for record in done.equivocations:
-            self.tell("equivocation", record.id, record.home, "two records with one order: nothing of it is applied")
+            self.warn("equivocation", record.id, record.home, "two records with one order: nothing of it is applied")
         self._compare(done.accepted)
         if done.written or done.accepted:
             for record in (*done.written, *done.accepted):
-                self.tell(record.header.kind.value, record.id, record.home, _what(record))
+                self.tell(record.header.kind.value, record.id, record.home, said(record))
                 if record.header.kind is Kind.HOST:
                     self.whispers += 1
             self.poke.set()
@@ -330,16 +337,14 @@ class Agent:
             body = record.body
             vpn = self.table.get(body.vpn) if isinstance(body, AnswerBody) else None
             if vpn is not None and vpn.order == body.order and vpn.digest != body.digest:
-                self.tell("equivocation", vpn.id, vpn.home, f"{record.home} was shown another version of it")
-                self.ports.log.warning("equivocation", vpn=vpn.id, home=vpn.home, seen_by=record.home)
+                self.warn("equivocation", vpn.id, vpn.home, f"{record.home} was shown another version of it")
 
     def _tell_yielded(self, kept: Iterable[LocalEntry]) -> None:
         for id in dict.fromkeys(e.key.partition(" ")[0] for e in kept if e.value is not None):
             vpn = self.table.get(id)
             for lost in yielded(self.local[SUPERSEDED], vpn, self.now())[-1:] if vpn is not None else ():
                 what = f"version {lost.version} of {self.site} yielded to {lost.by}, which adopted it: {lost.what}"
-                self.tell("superseded", id, lost.by, what)
-                self.ports.log.warning("superseded", vpn=id, by=lost.by, what=lost.what)
+                self.warn("superseded", id, lost.by, what)
 
     def _seal(self, draft: Draft, order: Order) -> Record:
         return self.ports.keys.seal(self.site, draft, order)
@@ -352,7 +357,7 @@ class Agent:
         new = vpn not in self.blocked
         self.blocked[vpn] = asyncio.get_running_loop().time()
         if new:
-            self.tell("loop", vpn, self.site, "a loop was seen: the segment is blocked here")
+            self.warn("loop", vpn, self.site, "a loop was seen: the segment is blocked here")
             self.poke.set()
             self.news.ring()
 
@@ -381,18 +386,14 @@ class Agent:
 
     def tell(self, kind: str, id: str, site: str, what: str) -> None:
         """Note a change for whoever watches."""
-        seq = self.events[-1].seq + 1 if self.events else 1
-        self.events.append(Event(seq=seq, at=self.now(), kind=kind, id=id, site=site, what=what))
-        del self.events[:-EVENTS]
+        note(self, self.ports.log.info, kind, (id, site), what)
+
+    def warn(self, kind: str, id: str, site: str, what: str) -> None:
+        """`tell`, of what an operator should look at."""
+        note(self, self.ports.log.warning, kind, (id, site), what)
 
     def peer(self, name: str) -> Peer:
         return self.peers.setdefault(name, Peer())
 
     def pins(self) -> dict[str, Any]:
         return dict(trust.pins(self.table))
-
-
-def _what(record: Record) -> str:
-    if isinstance(record.body, AnswerBody):
-        return f"{record.body.word.value} {record.body.vpn}"
-    return record.header.state.value

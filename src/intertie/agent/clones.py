@@ -112,8 +112,7 @@ class Clones:
         agent = self.agent
         self._since[peer] = asyncio.get_running_loop().time()
         await agent.remember(LocalEntry(QUARANTINE, peer, agent.now().isoformat()))
-        agent.tell("quarantine", peer, peer, "two agents write as this site: nothing of it is taken")
-        agent.ports.log.warning("quarantine", peer=peer, why="two agents on two stores write as this site")
+        agent.warn("quarantine", peer, peer, "two agents on two stores write as this site: nothing of it is taken")
         agent.whisper()  # both are to hear of it soon
 
     async def end(self, peer: str, why: str) -> None:
@@ -125,7 +124,6 @@ class Clones:
         self._since.pop(peer, None)
         await agent.remember(LocalEntry(QUARANTINE, peer, None))
         agent.tell("quarantine", peer, peer, f"ended: {why}")
-        agent.ports.log.info("quarantine ended", peer=peer, why=why)
         agent.whisper()
 
     async def told(self, peer: str, cloned: bool) -> None:
@@ -133,12 +131,10 @@ class Clones:
         agent = self.agent
         if cloned and peer not in agent.accusers:
             agent.accusers.add(peer)
-            agent.tell("quarantine", "", agent.site, f"{peer} hears two agents of this site: it writes nothing")
-            agent.ports.log.warning("quarantined", by=peer, why="two agents on two stores write as this site")
+            agent.warn("quarantine", "", agent.site, f"{peer} hears two agents of this site: it writes nothing")
         elif not cloned and peer in agent.accusers:
             agent.accusers.discard(peer)
             agent.tell("quarantine", "", agent.site, f"ended at {peer}")
-            agent.ports.log.info("quarantine ended", by=peer)
             await agent.recovered()
             await agent.settle()
             agent.poke.set()

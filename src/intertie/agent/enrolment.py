@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from intertie.agent.agent import Agent
+from intertie.agent.causes import current
 from intertie.agent.clones import Clones
 from intertie.agent.ports import Invitations, PeerAddress, PeerTransport
 from intertie.agent.recovery import QUARANTINE
@@ -145,6 +146,8 @@ class Enrolment:
             records=(own,),
             upto=Cursor(),
             join=Join(name=agent.site, secret=invitation.secret),
+            request=current().request,
+            trace=current().trace,
         )
         address = PeerAddress(name=invitation.inviter, address=invitation.address, key=invitation.key)
         raw = await self._transport.call(address, wire.encode(message), agent.settings.call_timeout)

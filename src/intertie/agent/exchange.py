@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from intertie.agent import causes, observed
 from intertie.agent.agent import Agent
 from intertie.agent.enrolment import Enrolment
 from intertie.agent.ports import PeerAddress, PeerTransport
@@ -40,7 +41,7 @@ class Exchange:
 
     def __init__(self, agent: Agent, transport: PeerTransport, enrolment: Enrolment, whispers: Whispers) -> None:
         self.agent = agent
-        self.transport = transport
+        self.transport = observed.WatchedCalls(transport, agent)
         self.enrolment = enrolment
         self.whispers = whispers
         self.clones = enrolment.clones
@@ -57,9 +58,11 @@ class Exchange:
 
     # ── Answering ──────────────────────────────────────────────────────────────────────────────────────────
 
+    @observed.answered
     async def handle(self, caller: str | None, request: bytes) -> bytes:
         """The reply to one call. Errors of the tree go to the transport, which answers them with few words."""
         message, faults = wire.decode(request, decode_record)
+        causes.begin(message)
         if caller is None:
             if message.join is None:
                 raise Forbidden("who shows no certificate may only join")
@@ -76,6 +79,7 @@ class Exchange:
             self._answering.discard(caller)
             self.agent.news.ring()
 
+    @observed.traced
     async def _answer(self, caller: str, message: Message) -> bytes:
         await self.hear(message)
         if message.verify:
@@ -115,6 +119,7 @@ class Exchange:
         pinned = trust.pins(agent.table).get(peer)
         if pinned is None:
             return
+        observed.heard(agent, message)
         if not answers:
             agent.peer(peer).called_at = asyncio.get_running_loop().time()
         taken = await self.clones.heard(message)
@@ -200,9 +205,7 @@ class Exchange:
             await agent.told(peer)
 
     def _complain(self, peer: str, faults: Iterable[str]) -> None:
-        for fault in faults:
-            self.agent.ports.log.warning("record not taken", peer=peer, why=fault)
-            self.agent.tell("rejected", "", peer, fault)
+        self.agent.complaints.hear(self.agent, peer, tuple(faults))
 
     # ── Saying ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -216,7 +219,7 @@ class Exchange:
         state = agent.peer(peer)
         owned = returned_to(agent.table, peer, state.recovers_after) if state.recovers else []
         given_back = page(owned)
-        return Message(
+        message = Message(
             sender=agent.site,
             incarnation=agent.incarnation,
             boot=agent.lineage,
@@ -236,6 +239,7 @@ class Exchange:
             recover=agent.recovering,
             recover_after=self._taken_back.get(peer, Cursor()),
         )
+        return observed.stamped(agent, message)
 
     async def run(self) -> None:
         """Keep a conversation with every pinned peer until cancelled."""
@@ -314,7 +318,8 @@ class Exchange:
         loop = asyncio.get_running_loop()
         begun = loop.time()
         address = PeerAddress(name=peer, address=pinned.address, root=pinned.root)
-        raw = await self.transport.call(address, wire.encode(message), agent.settings.call_timeout + wait)
+        with observed.speaking(agent, peer, message) as said:
+            raw = await self.transport.call(address, wire.encode(said), agent.settings.call_timeout + wait)
         reply, faults = wire.decode(raw, decode_record)
         if reply.sender != peer:
             raise Unavailable(f"{peer} answered as {reply.sender}", code="owner-silent")
@@ -343,8 +348,7 @@ class Exchange:
     async def _back_off(self, peer: str, error: IntertieError) -> None:
         state = self.agent.peer(peer)
         if state.failures == 0:
-            self.agent.ports.log.warning("peer does not answer", peer=peer, why=error.detail)
-            self.agent.tell("peer", peer, peer, f"no answer: {error.detail}")
+            self.agent.warn("peer", peer, peer, f"no answer: {error.detail}")
             self.agent.news.ring()
         state.failures += 1
         state.problem = error.detail

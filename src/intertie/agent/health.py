@@ -43,6 +43,18 @@ class Pair:
     crossed_at: float = float("-inf")
     """The same moment on the event loop's clock, which nobody sets."""
     link_ok: bool = False
+    told: State = State.UNKNOWN
+    """The last word that was told of it as an event."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkView:
+    """The way to another site: RTT in ms, loss 0..1 of the last probes, and octets of the largest tenant packet that
+    was seen to cross when somebody asked last; None where it is not known."""
+
+    rtt_ms: float | None
+    loss: float | None
+    mtu: int | None
 
 
 class Health:
@@ -57,6 +69,8 @@ class Health:
         self._told: dict[tuple[str, str, str], Sight] = {}
         self._tellings: dict[str, dict[tuple[str, str], tuple[State, Order, float]]] = {}
         """peer → (vpn, member) → what it was told of the pair, by which version of the Vpn, and when."""
+        self._proved: dict[str, int | None] = {}
+        """site → octets of the last full-size probe to it; None if that was lost."""
         self._wake = asyncio.Event()
 
     async def watch(self, segments: tuple[Segment, ...]) -> None:
@@ -119,8 +133,12 @@ class Health:
             pair.link_ok = await self.link(pair.segment, site) is not None
             if pair.link_ok and pair.last_ok is not None:
                 pair.crossed.append(False)
-        if self._state(pair) is not before:
-            self.agent.tell("health", vpn, site, f"{before.value} → {self._state(pair).value}")
+        now = self._state(pair)
+        if now is not pair.told:
+            # `ready` also fades by itself, between two probes.
+            self.agent.tell("health", vpn, site, f"{pair.told.value} → {now.value}")
+            pair.told = now
+        if now is not before:
             self.agent.whisper()
 
     async def link(self, segment: Segment, site: str) -> float | None:
@@ -139,7 +157,10 @@ class Health:
 
     async def segment_probe(self, vpn: str, site: str, size: int | None) -> float | None:
         """One probe now, of `size` octets of tenant packet."""
-        return await self._segments.probe(vpn, site, size, TIMEOUT)
+        rtt = await self._segments.probe(vpn, site, size, TIMEOUT)
+        if size is not None:
+            self._proved[site] = size if rtt is not None else None
+        return rtt
 
     def _state(self, pair: Pair) -> State:
         if asyncio.get_running_loop().time() - pair.crossed_at <= self.agent.settings.probe_window:
@@ -205,6 +226,21 @@ class Health:
     def _sight(self, pair: Pair, now: datetime) -> Sight:
         loss = 1 - sum(pair.crossed) / len(pair.crossed) if pair.crossed else None
         return Sight(health=self._state(pair), rtt_ms=pair.rtt_ms, loss=loss, probed_at=pair.last_ok, said_at=now)
+
+    def measured(self) -> dict[tuple[str, str], Sight]:
+        """(vpn, other member) → what is measured here."""
+        return {(vpn, site): sight for (vpn, _, site), sight in self._mine().items()}
+
+    def links(self) -> dict[str, LinkView]:
+        """Each site that a segment leads to, as the segments' probes see the way there."""
+        found: dict[str, LinkView] = {}
+        for site in sorted({s for _, s in self._pairs}):
+            pairs = [p for (_, s), p in self._pairs.items() if s == site]
+            rtts = [p.rtt_ms for p in pairs if p.rtt_ms is not None and self._state(p) is State.READY]
+            crossed = [c for p in pairs for c in p.crossed]
+            loss = 1 - sum(crossed) / len(crossed) if crossed else None
+            found[site] = LinkView(rtt_ms=min(rtts, default=None), loss=loss, mtu=self._proved.get(site))
+        return found
 
     def heard(self, peer: str, told: tuple[ToldSight, ...]) -> None:
         """Take in a peer's word on pairs that it measured; only on Vpns that name it."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -159,6 +160,85 @@ class Log(Protocol):
     def exception(self, event: str, **facts: object) -> None:
         """With the traceback of what is being handled."""
         ...
+
+
+class Tracer(Protocol):
+    """Spans, for whoever follows a request through sites. Nothing depends on them."""
+
+    def span(self, name: str, parent: str = "", /, **facts: str) -> AbstractContextManager[str]:
+        """What happens within is one span, of `parent` (a W3C traceparent; "": of the span around it, if any); an
+        error that leaves it is noted. Gives the span's own traceparent; "" where nobody traces."""
+        ...
+
+
+class Untraced:
+    """Nobody traces."""
+
+    def span(self, name: str, parent: str = "", /, **facts: str) -> AbstractContextManager[str]:
+        return nullcontext("")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """One that will end: `kind` root (a site's), tls (this site's towards peers), or users (of the user API)."""
+
+    kind: str
+    site: str
+    ends: datetime | None
+    """None: it cannot be read, or there is none yet."""
+    problem: str = ""
+    """Why it was not replaced when it was time, or cannot be read."""
+    rotates: bool = False
+    """It is replaced by itself, long before its end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreFacts:
+    """Octets; None where that cannot be told."""
+
+    used: int | None = None
+    free: int | None = None
+    """On the disk that it is on."""
+
+
+class Surroundings(Protocol):
+    """What an operator wants to know of the process and the machine around the agent."""
+
+    def certificates(self, roots: Mapping[str, str]) -> Sequence[Certificate]:
+        """Those of this site and the roots (DER, base64) of these, by name."""
+        ...
+
+    def store(self) -> StoreFacts: ...
+    def settings(self) -> Mapping[str, object]:
+        """As they apply; passwords may be in them."""
+        ...
+
+    def log(self) -> Sequence[str]:
+        """The last lines."""
+        ...
+
+    async def machine(self) -> Mapping[str, object]:
+        """Versions, kernel, and what its drivers can do here."""
+        ...
+
+
+class Nowhere:
+    """No surroundings that could be told of."""
+
+    def certificates(self, roots: Mapping[str, str]) -> Sequence[Certificate]:
+        return ()
+
+    def store(self) -> StoreFacts:
+        return StoreFacts()
+
+    def settings(self) -> Mapping[str, object]:
+        return {}
+
+    def log(self) -> Sequence[str]:
+        return ()
+
+    async def machine(self) -> Mapping[str, object]:
+        return {}
 
 
 class Ids(Protocol):

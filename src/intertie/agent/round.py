@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from intertie.agent import observed, upkeep
 from intertie.agent.agent import Agent
 from intertie.agent.exchange import SILENT_AFTER
 from intertie.agent.health import Health
@@ -61,8 +62,8 @@ class Rounds:
 
     def __init__(self, agent: Agent, cloud: Cloud, transport: Transport, health: Health, look: Look) -> None:
         self.agent = agent
-        self.cloud = cloud
-        self.transport = transport
+        self.cloud = observed.WatchedDriver("cloud", cloud, agent)
+        self.transport = observed.WatchedDriver("transport", transport, agent)
         self.health = health
         self._look = look
         self._lock = asyncio.Lock()
@@ -90,7 +91,7 @@ class Rounds:
                 watcher.cancel()
             await asyncio.gather(*watchers, return_exceptions=True)
 
-    async def _listen(self, driver: Cloud | Transport) -> None:
+    async def _listen(self, driver: Transport) -> None:
         async for _ in driver.changes():
             self.agent.poke.set()
 
@@ -164,9 +165,11 @@ class Rounds:
                 self.agent.ports.log.exception("round failed")
             return Report(plan=Plan())
 
+    @observed.rounded
     async def _round(self) -> Report:
         agent = self.agent
         agent.unblock(BLOCKED)
+        await upkeep.write_again(agent)
         await self._look_again()
         alone = not agent.cloned_at()
         if alone:
@@ -235,10 +238,8 @@ class Rounds:
             detail = error.detail if isinstance(error, IntertieError) else str(error) or type(error).__name__
             if not isinstance(error, IntertieError | OSError):
                 self.agent.ports.log.exception("change failed", change=change.text)
-            self.agent.ports.log.warning("change failed", change=change.text, why=detail)
-            self.agent.tell("failed", key(change.item)[1], self.agent.site, f"{change.text}: {detail}")
+            self.agent.warn("failed", key(change.item)[1], self.agent.site, f"{change.text}: {detail}")
             return key(change.item), Reason(code="failed", text=detail)
-        self.agent.ports.log.info("change", change=change.text)
         self.agent.tell("change", key(change.item)[1], self.agent.site, change.text)
         return None
 

@@ -21,6 +21,8 @@ class Event:
     id: str
     site: str
     what: str
+    request: str = ""
+    """The user's request that caused it, here or at another site."""
 
 
 @dataclass(slots=True)

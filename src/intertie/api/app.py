@@ -7,7 +7,7 @@ from typing import Any, cast
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
-from intertie.api import events, gc, metrics, networks, plan, problems, sites, system, tokens, vpns
+from intertie.api import bundle, events, gc, metrics, networks, plan, problems, sites, system, tokens, vpns
 from intertie.api.auth import Door
 from intertie.api.gate import Access, Crowd, Limits
 from intertie.api.openapi import document
@@ -26,6 +26,7 @@ ROUTERS = (
     events.router,
     plan.router,
     gc.router,
+    bundle.router,
 )
 
 
@@ -62,7 +63,7 @@ def build(services: Services) -> FastAPI:
     app.add_middleware(Limits)
     app.add_middleware(Crowd)
     app.add_middleware(Door, services=services)
-    app.add_middleware(Access)
+    app.add_middleware(Access, services=services)
     return app
 
 

@@ -26,7 +26,8 @@ from intertie.model.codec import check_name
 from intertie.model.errors import IntertieError, Refused, Unauthenticated
 
 OPEN = frozenset({"/", "/livez", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/docs.css", "/docs/docs.js"})
-"""All that is served to everybody: none of it says anything of a project."""
+"""All that is served to everybody: none of it says anything of a project (metrics name
+Vpns by their ids alone)."""
 
 OPERATOR = "intertie.operator"
 """In the ASGI scope of a connection that is the operator's: the project that it speaks for unless it names one."""

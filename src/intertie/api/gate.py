@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
 import time
 from collections import Counter
@@ -12,7 +11,9 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from intertie.agent.causes import REQUEST_ID, TRACEPARENT, Cause, because
 from intertie.api import problems
+from intertie.api.services import Services
 from intertie.federation.rates import Meter, Rate
 from intertie.model.errors import IntertieError, Refused
 from intertie.model.json_text import loads
@@ -25,7 +26,8 @@ BODY_SECONDS = 30.0
 UNDER_WAY = 100
 REQUESTS = Rate(2000, per_second=200.0)
 """Of one token."""
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+STREAMS = frozenset({"follow_events"})
+"""Operations that take as long as the caller likes."""
 _QUIET = frozenset({"/livez", "/readyz", "/metrics"})
 """Asked for by machines every few seconds: not worth a line."""
 
@@ -33,15 +35,16 @@ _QUIET = frozenset({"/livez", "/readyz", "/metrics"})
 class Access:
     """ASGI: gives each request an id (the caller's, if it brought a decent one), and tells the log how it ended."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, services: Services) -> None:
         self.app = app
+        self._agent = services.agent
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         given = Headers(scope=scope).get("x-request-id", "")
-        id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         state = scope.setdefault("state", {})
         state["request_id"] = id
         begun = time.monotonic()
@@ -54,10 +57,23 @@ class Access:
                 _complete(MutableHeaders(scope=message), id)
             await send(message)
 
+        parent = Headers(scope=scope).get("traceparent", "")
+        span = self._agent.ports.tracer.span(
+            "request", parent if TRACEPARENT.fullmatch(parent) else "", method=scope["method"], request=id
+        )
         try:
-            await self.app(scope, receive, told)
+            with span as trace, because(Cause(id, trace)):
+                await self.app(scope, receive, told)
         finally:
-            _tell(scope, status, round((time.monotonic() - begun) * 1000, 1))
+            seconds = time.monotonic() - begun
+            self._count(scope, status, seconds)
+            _tell(scope, status, round(seconds * 1000, 1))
+
+    def _count(self, scope: Scope, status: int, seconds: float) -> None:
+        figures, operation = self._agent.figures, getattr(scope.get("route"), "name", "none")
+        figures.requests[(operation, str(status))] += 1
+        if operation not in STREAMS:
+            figures.request_seconds[(operation,)].add(seconds)
 
 
 def _complete(headers: MutableHeaders, id: str) -> None:
@@ -72,10 +88,12 @@ def _tell(scope: Scope, status: int, ms: float) -> None:
     caller = state.get("caller")
     # The path as it was sent, percent-encoded: nothing in it can end a line of the log.
     path = scope.get("raw_path", b"").decode("ascii", "replace")
-    line = log.debug if scope["path"] in _QUIET else log.info
+    # Who only looked changed nothing, and is worth a line when it did not work.
+    quiet = scope["method"] in ("GET", "HEAD", "OPTIONS") and status < 400
+    line = log.debug if quiet or scope["path"] in _QUIET else log.info
     line(
         "request",
-        id=state["request_id"],
+        request=state["request_id"],
         method=scope["method"],
         path=path,
         status=status,

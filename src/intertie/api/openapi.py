@@ -72,6 +72,7 @@ LINKS: Mapping[tuple[str, int], Mapping[str, Mapping[str, str]]] = {
     ("approve", 200): {"show_peer": _PEER, "map_project": _PEER, "forget": _PEER},
     ("map_project", 201): {"list_peer_mappings": {"name": "$request.path.name"}},
     ("forget", 204): {"show_peer": {"name": "$request.path.name"}, "approve": {"name": "$request.path.name"}},
+    ("show_site", 200): {"make_bundle": {}},
     ("list_vpns", 200): dict.fromkeys(_OF_A_VPN, _FIRST),
     ("list_networks", 200): {"show_network": _FIRST},
     ("list_hosts", 200): {"show_host": _FIRST},

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter
 
+from intertie.agent.access import Caller
 from intertie.agent.vpn_views import PlanChange, PlanView
 from intertie.api.auth import Reader
 from intertie.api.openapi import problems
-from intertie.api.services import Uses
+from intertie.api.services import Services, Uses
 from intertie.api.sight import item_project
 from intertie.model.items import Item, key
 from intertie.planning.diff import describe
@@ -28,6 +29,10 @@ class SitePlan(PlanView):
 @router.get("", summary="Show the next round", responses=problems("storage"))
 async def show_plan(use: Uses, who: Reader) -> SitePlan:
     """Of your project; an admin sees all. Empty when the site is as it shall be."""
+    return await shown_plan(use, who)
+
+
+async def shown_plan(use: Services, who: Caller) -> SitePlan:
     plan = await use.rounds.plan()
 
     def mine(item: Item) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
@@ -12,6 +12,7 @@ from intertie.agent.agent import Agent
 from intertie.agent.enrolment import Enrolment
 from intertie.agent.health import Health
 from intertie.agent.networks import Networks
+from intertie.agent.ports import Nowhere, Surroundings
 from intertie.agent.round import Rounds
 from intertie.agent.vpns import Vpns
 
@@ -25,6 +26,7 @@ class Services:
     tokens: Tokens
     rounds: Rounds
     health: Health
+    surroundings: Surroundings = field(default_factory=Nowhere)
 
 
 async def _services(request: Request) -> Services:

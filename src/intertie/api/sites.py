@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from fastapi import APIRouter, Response
 
-from intertie.agent.access import Caller
+from intertie.agent import upkeep
+from intertie.agent.access import Caller, Role
 from intertie.agent.agent import Agent
 from intertie.agent.enrolment import MappingView, PeerView
 from intertie.api.auth import Admin, Reader
@@ -40,6 +41,8 @@ class SiteView:
     cloned_at: list[str]
     """Peers that hear two agents write as this site (a copied machine): they take nothing of either, and it writes
     nothing, until one of the two is ended."""
+    warnings: tuple[str, ...] = ()
+    """What the operator should look at; only an admin is told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +70,8 @@ def site_view(agent: Agent) -> SiteView:
 @site.get("", summary="Show this site")
 async def show_site(use: Uses, who: Reader) -> SiteView:
     """Name, place, and what it can carry; a transport that is not ok says what it lacks."""
-    return site_view(use.agent)
+    told = upkeep.warnings(use.agent, use.surroundings) if who.role is Role.ADMIN else ()
+    return replace(site_view(use.agent), warnings=told)
 
 
 @site.post("/leave", status_code=204, summary="Leave the federation", responses=problems("in-use", "storage"))

@@ -28,9 +28,12 @@ async def livez() -> PlainTextResponse:
     return PlainTextResponse("ok\n")
 
 
-@router.get("/readyz", summary="Ready?", response_class=PlainTextResponse, responses=problems("starting"))
+@router.get("/readyz", summary="Ready?", response_class=PlainTextResponse, responses=problems("starting", "storage"))
 async def readyz(use: Uses) -> Response:
-    """200 once the store is open and one round has looked at everything; 503 before."""
+    """200 once the store is open and one round has looked at everything; 503 before, and while the store cannot be
+    written."""
+    if problem := use.agent.figures.store_problem:
+        return refusal(Unavailable(problem, code="storage", hint="see to the disk"), {"Retry-After": "5"})
     if use.agent.incarnation and use.rounds.rounds:
         return PlainTextResponse("ok\n")
     missing = "the first round has not run" if use.agent.incarnation else "the store is not open"

@@ -32,6 +32,7 @@ BRANCHES = {
     "token": "intertie.cli.tokens:app",
     "events": "intertie.cli.overview:app",
     "gc": "intertie.cli.overview:app",
+    "bundle": "intertie.cli.bundle:app",
     "init": "intertie.cli.start:app",
     "agent": "intertie.cli.start:agent_app",
     "backup": "intertie.cli.backups:app",
@@ -42,7 +43,7 @@ BRANCHES = {
 }
 """The first word of a command → where it is defined. Groups of verbs are nouns, the others stand at the root."""
 
-VERBS = ("status", "events", "gc", "init", "backup", "restore", "demo", "version", "completion")
+VERBS = ("status", "events", "gc", "bundle", "init", "backup", "restore", "demo", "version", "completion")
 
 own = typer.Typer()
 

@@ -45,6 +45,11 @@ class Body:
         value = self._fields.get(field)
         return [(name, Body(each)) for name, each in value.items()] if isinstance(value, Mapping) else []
 
+    def named_texts(self, field: str) -> list[tuple[str, str]]:
+        """The entries of an object of texts."""
+        value = self._fields.get(field)
+        return [(name, str(each)) for name, each in value.items()] if isinstance(value, Mapping) else []
+
     def _list(self, field: str) -> Sequence[Json]:
         value = self._fields.get(field)
         return value if isinstance(value, Sequence) and not isinstance(value, str) else ()

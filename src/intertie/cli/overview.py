@@ -30,6 +30,8 @@ def status(session: Session) -> None:
         return
     ok = [name for name, each in site.named("transports") if each.flag("ok")]
     screen.line(f"{site.text('name')}  version {site.text('version')}, carries {', '.join(ok) or 'no transport'}")
+    for warning in site.texts("warnings"):
+        screen.mark(f"! {warning}")
     screen.line()
     screen.table(peers(known.parts("items")))
     screen.line()

@@ -67,6 +67,8 @@ class Root:
     der: bytes = field(repr=False, compare=False)
     fingerprint: str
     public_key: ec.EllipticCurvePublicKey = field(repr=False, compare=False)
+    not_after: datetime = field(repr=False, compare=False)
+    """As its certificate says; the pin is what counts, and ours say never."""
 
     @property
     def point(self) -> bytes:
@@ -150,6 +152,7 @@ def parse_root(der: bytes) -> Root:
         certificate = x509.load_der_x509_certificate(der)
         key = certificate.public_key()
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+        ends = certificate.not_valid_after_utc
         subject = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     except BAD_CERTIFICATE as error:
         raise Refused(f"not a root certificate: {error}") from error
@@ -161,7 +164,7 @@ def parse_root(der: bytes) -> Root:
     if not constraints.ca or not signed_by(certificate, key):
         raise Refused(f"the certificate of {name} is not a self-signed root")
     spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return Root(name, der, sha256(spki).hexdigest(), key)
+    return Root(name, der, sha256(spki).hexdigest(), key, ends)
 
 
 def fingerprint(root_der: bytes) -> str:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from intertie.federation.certificates import LIFETIME
-from intertie.federation.keys import RootKey
+from intertie.federation.keys import Root, RootKey
 from intertie.federation.peer_client import PeerClient
 from intertie.federation.peer_door import Limits
 from intertie.federation.peer_server import PeerServer
@@ -59,6 +59,15 @@ class TlsTransport:
     async def serve(self, handler: Handler) -> None:
         """Answer calls until cancelled; then the listening sockets and all connections are closed."""
         await self._server.serve(self._sockets, handler)
+
+    @property
+    def root(self) -> Root:
+        """This site's."""
+        return self._trust.root
+
+    def certificate(self) -> tuple[datetime | None, str]:
+        """When the TLS certificate ends (it is renewed now, if it is time), and why it could not be; "" if it was."""
+        return self._trust.certificate()
 
     def close(self) -> None:
         """Close the calling end's connections, and the listening sockets also where `serve` never ran."""

@@ -53,6 +53,8 @@ class Trust:
         self._bad: dict[str, str] = {}
         self._contexts: _Contexts | None = None
         self._join: ssl.SSLContext | None = None
+        self._problem = ""
+        """Why the last try to renew the leaf failed."""
 
     def replace(self, pins: Mapping[str, bytes]) -> frozenset[str]:
         """Trust these sites (name → root certificate, DER) and no others, from now on.
@@ -123,12 +125,35 @@ class Trust:
         known = self._contexts
         if known is not None and not known.leaf.stale(now):
             return known
+        try:
+            self._contexts = self._made(now)
+        except (OSError, ValueError) as error:
+            if not self._problem:
+                until = str(known.leaf.not_after) if known is not None else ""
+                log.warning("certificate not renewed", why=str(error), until=until)
+            self._problem = str(error)
+            if known is None or now >= known.leaf.not_after:
+                raise
+            # Half of its life is left: time for whatever is wrong to end, and no reason to be silent meanwhile.
+            return known
+        self._problem = ""
+        return self._contexts
+
+    def _made(self, now: datetime) -> _Contexts:
         leaf = certificates.issue(self._root, now, self._lifetime)
         roots = b"".join(root.der for root in self._pins.values())
-        self._contexts = _Contexts(
-            leaf, certificates.server_context(leaf, roots), certificates.client_context(leaf, roots)
-        )
-        return self._contexts
+        return _Contexts(leaf, certificates.server_context(leaf, roots), certificates.client_context(leaf, roots))
+
+    @property
+    def root(self) -> Root:
+        return self._root.root
+
+    def certificate(self) -> tuple[datetime | None, str]:
+        """When the leaf ends, and why it could not be renewed when it was time; "" if it was."""
+        try:
+            return self._current().leaf.not_after, self._problem
+        except (OSError, ValueError):
+            return None, self._problem
 
 
 def _root_of(name: str, der: bytes) -> Root:

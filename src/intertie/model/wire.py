@@ -1,7 +1,8 @@
 """The one peer call's message, and its bytes (federation rule 7). The request and the reply have the same shape.
 
 JSON: {"from","incarnation","boot","acks":[{"incarnation","seq"}],"upto":{…},"records":[{"record","signature"}],
-"returned":[…],"volatile":{…},"wait":s,"verify":[vpn],"join":{…}}. A record travels as the very text that its
+"returned":[…],"volatile":{…},"wait":s,"verify":[vpn],"join":{…},"request":id,"trace":traceparent,
+"causes":[{"record","request","trace"}],"at":s}. A record travels as the very text that its
 home signed, so its bytes survive.
 """
 
@@ -89,6 +90,15 @@ class Join:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ToldCause:
+    """Why the sender wrote a record of this message: a user's request, and its span (W3C traceparent). For logs."""
+
+    record: str
+    request: str = ""
+    trace: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     sender: str
     incarnation: int
@@ -127,6 +137,12 @@ class Message:
     """How far it has them back."""
     returns: bool = False
     """With `returned`, this is all that the sender holds of the receiver's."""
+    request: str = ""
+    """The user's request that waits for the reply, and its span; nothing is decided by them, nor by `causes`."""
+    trace: str = ""
+    causes: tuple[ToldCause, ...] = ()
+    at: float = 0.0
+    """Seconds since 1970 by the sender's clock; 0 if it does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +166,10 @@ class _Envelope:
     recover: bool = False
     recover_after: _Place = field(default_factory=lambda: _Place())
     returns: bool = False
+    request: str = ""
+    trace: str = ""
+    causes: tuple[ToldCause, ...] = ()
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +208,10 @@ def encode(message: Message) -> bytes:
             "recover": message.recover,
             "recover_after": message.recover_after,
             "returns": message.returns,
+            "request": message.request,
+            "trace": message.trace,
+            "causes": message.causes,
+            "at": message.at,
         }
     )
 
@@ -211,8 +235,6 @@ def decode(raw: bytes, record: Callable[[bytes, bytes], Record]) -> tuple[Messag
     if not sender or isinstance(incarnation, bool) or not isinstance(incarnation, int) or incarnation < 0:
         raise Malformed("from and incarnation are missing")
     faults: list[str] = []
-    records = _records(found.get("records", []), record, faults)
-    returned = _records(found.get("returned", []), record, faults)
     message = Message(
         sender=sender,
         incarnation=incarnation,
@@ -225,8 +247,8 @@ def decode(raw: bytes, record: Callable[[bytes, bytes], Record]) -> tuple[Messag
         held_of=envelope.held_of,
         since=envelope.since.cursor(),
         upto=envelope.upto.cursor(),
-        records=records,
-        returned=returned,
+        records=_records(found.get("records", []), record, faults),
+        returned=_records(found.get("returned", []), record, faults),
         volatile=envelope.volatile,
         wait=envelope.wait,
         verify=envelope.verify,
@@ -235,6 +257,10 @@ def decode(raw: bytes, record: Callable[[bytes, bytes], Record]) -> tuple[Messag
         recover=envelope.recover,
         recover_after=envelope.recover_after.cursor(),
         returns=envelope.returns,
+        request=envelope.request,
+        trace=envelope.trace,
+        causes=envelope.causes,
+        at=envelope.at,
     )
     return message, tuple(faults)
 

@@ -30,6 +30,7 @@ LOCAL: dict[str, Cell] = {
     "livez": look("ok"),
     "readyz": look("ok"),
     "metrics": look("all series"),
+    "bundle": look("all parts"),
     "vpn-plan": look("no change", "Silence is no reason to change anything."),
 }
 """What a site does by itself: whoever is silent."""

@@ -243,6 +243,15 @@ def shows_metrics(body: str) -> str:
     return "all series" if "intertie_" in body else ""
 
 
+def shows_parts(body: Any) -> str:
+    """None of them is the word that it could not be had."""
+    return (
+        "all parts"
+        if body["files"] and not any(text.startswith('{\n "problem"') for text in body["files"].values())
+        else ""
+    )
+
+
 OPERATIONS = (
     Operation(id="network-list", group=LOCAL, words="network list", ask=getting("/v1/networks"), shows=shows_names),
     Operation(
@@ -331,4 +340,5 @@ OPERATIONS = (
     Operation(id="livez", group=MACHINE, words="GET /livez", ask=alive, shows=shows_text),
     Operation(id="readyz", group=MACHINE, words="GET /readyz", ask=ready, shows=shows_text),
     Operation(id="metrics", group=MACHINE, words="GET /metrics", ask=getting("/metrics"), shows=shows_metrics),
+    Operation(id="bundle", group=MACHINE, words="bundle", ask=getting("/v1/bundle"), shows=shows_parts),
 )
