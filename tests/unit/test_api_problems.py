@@ -243,8 +243,8 @@ async def test_a_fault_of_ours_says_where_to_look_and_no_more() -> None:
     def broken(*arguments: object) -> object:
         raise ZeroDivisionError("secret /var/lib/path")
 
-    api.site.vpns.all = broken  # type: ignore[method-assign,assignment]
-    response = await api.get("/v1/vpns", X_Request_Id="mine-1")
+    api.site.vpns.get = broken  # type: ignore[method-assign,assignment]
+    response = await api.get("/v1/vpns/blue", X_Request_Id="mine-1")
     told = is_problem(response, 500, "internal")
     assert "mine-1" in told["hint"]
     assert response.headers["x-request-id"] == "mine-1"

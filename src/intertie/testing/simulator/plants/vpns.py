@@ -303,7 +303,7 @@ def adoption_forgets_closing(right: Any) -> Any:
 # ── Asking twice ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-@planted("agent.vpns.Vpns._made_before", expects=("I3", "I4", "rule 13"), profiles=("unseen", "mixed"))
+@planted("agent.repeat.Repeat.made", expects=("I3", "I4", "rule 13"), profiles=("unseen", "mixed"))
 def idempotency_key_not_kept(right: Any) -> Any:
     """A request that comes again with its key is taken for a new one."""
     return always(None)(right)
