@@ -134,7 +134,8 @@ class Rounds:
         ports = {n.id: n.ports for n in agent.inventory.networks}
         plan = diff(wanted, seen, self._may_go, lambda network: ports.get(network, 0))
         found = _Found(compiled, agent.inventory, _shared(seen, wanted), wanted, plan)
-        self._found = found if sure else None
+        # What is to be carried out is decided anew each time.
+        self._found = found if sure and not plan.changes else None
         return found
 
     def _unsure(self, id: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from intertie.model.errors import Unavailable
 from intertie.model.items import ItemKind, Key, Segment
-from intertie.planning.diff import Change, Plan
+from intertie.planning.diff import Change
 from intertie.planning.status import Health, Phase
 from intertie.testing.simulator.plants.plant import always, planted
 
@@ -60,21 +60,22 @@ def not_answered_yet_means_not_wanted(right: Any) -> Any:
 # ── Rounds ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@planted("planning.diff.diff", expects=("I14",), profiles=("calm", "mixed"))
+@planted("agent.round.Rounds._plan", expects=("I14",), profiles=("calm", "mixed"))
 def round_sets_everything_up_again(right: Any) -> Any:
     """Every now and then a round takes segments down and sets them up again, to be sure."""
     last: dict[str, float] = {}
 
-    def wrong(wanted: Any, seen: Any, *rest: Any) -> Plan:
-        plan: Plan = right(wanted, seen, *rest)
+    async def wrong(self: Any) -> Any:
+        found = await right(self)
         now = asyncio.get_running_loop().time()
         again: list[Change] = []
-        for item in sorted((i for i in wanted if isinstance(i, Segment)), key=lambda s: (s.vpn, str(s.local))):
+        for item in sorted((i for i in found.wanted if isinstance(i, Segment)), key=lambda s: (s.vpn, str(s.local))):
             place = f"{item.vpn} {item.local}"
-            if item in seen and now - last.setdefault(place, now) > 30.0:
+            if item in found.seen and now - last.setdefault(place, now) > 30.0:
                 last[place] = now
                 again += [Change(op="-", item=item), Change(op="+", item=item)]
-        return replace(plan, changes=(*plan.changes, *again))
+        plan = replace(found.plan, changes=(*found.plan.changes, *again))
+        return replace(found, plan=plan) if again else found
 
     return wrong
 

@@ -88,14 +88,14 @@ def silence_is_removal(right: Any) -> Any:
     """A member whose agent has not answered several calls is taken out of the segments until it does."""
 
     async def wrong(self: Any) -> Any:
-        wanted, plan = await right(self)
+        found = await right(self)
         silent = {name for name, peer in self.agent.peers.items() if peer.failures > 4}
         if not silent:
-            return wanted, plan
-        wanted = frozenset(_without_remotes(item, silent) for item in wanted)
-        seen = [*await self.cloud.observe(None), *await self.transport.observe(None)]
+            return found
+        wanted = frozenset(_without_remotes(item, silent) for item in found.wanted)
         ports = {n.id: n.ports for n in self.agent.inventory.networks}
-        return wanted, diff(wanted, seen, lambda k: may_go(self.agent.table, k), lambda n: ports.get(n, 0))
+        plan = diff(wanted, found.seen, lambda k: may_go(self.agent.table, k), lambda n: ports.get(n, 0))
+        return replace(found, wanted=wanted, plan=plan)
 
     return wrong
 
