@@ -31,6 +31,7 @@ sys.path[:0] = [str(ROOT)]
 
 from intertie import __version__  # noqa: E402
 from intertie.agent.agent import Settings  # noqa: E402
+from intertie.agent.causes import Cause, because  # noqa: E402
 from intertie.federation import invitation, keys  # noqa: E402
 from intertie.model import wire  # noqa: E402
 from intertie.model.bodies import AnswerBody  # noqa: E402
@@ -45,6 +46,8 @@ from intertie.wiring import InvitationTokens, SiteKeys  # noqa: E402
 
 FIXTURES = ROOT / "tests" / "fixtures" / "wire"
 STORE_OF = "nantes"
+ASKED = Cause("recorded-1", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+"""The user's request behind it all."""
 
 
 # ── How it is compared ─────────────────────────────────────────────────────────────────────────────────────
@@ -199,7 +202,8 @@ def record(target: Path) -> None:
 
         async def main() -> tuple[str, list[Record], Site]:
             try:
-                token = await live(world)
+                with because(ASKED):
+                    token = await live(world)
                 return token, chosen_records(world), world.running[STORE_OF]
             finally:
                 await world.close()
