@@ -7,7 +7,7 @@ Their records are what the real planning writes, signed with the real keys, in a
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -169,13 +169,17 @@ async def lay(folder: Path, vpns: int) -> None:
         await agent.write(partial(_those, drafts))
         made = (agent.table.get(_id(number)) for number in numbered)
         answers = [_yes(peer, vpn, number) for number, vpn in zip(numbered, made, strict=True) if vpn is not None]
-        await agent.take(PEER, answers, answers[-1].cursor, Cursor())
+        await agent.take(PEER, partial(_judged, answers, answers[-1].cursor), Cursor())
     agent.inventory = everything
     carry(laden)
     while (await laden.rounds.round()).plan or await agent.settle():
         pass
-    await agent.take(PEER, (), None, agent.table.last())
+    await agent.take(PEER, partial(_judged, (), None), agent.table.last())
     await laden.store.close()
+
+
+def _judged(answers: Sequence[Record], cursor: Cursor | None) -> tuple[Sequence[Record], Cursor | None]:
+    return answers, cursor
 
 
 def carry(laden: Laden) -> None:

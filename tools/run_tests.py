@@ -13,7 +13,8 @@
 
 Run as root, `net` and `demo` run twice: as root, then as an ordinary user (uid 65534) from a fresh copy of the
 tracked files with an environment of its own, which is what a newcomer without privilege has. Root also gets
-the programs that tests use as independent checkers, and may then skip none of them for want of a program.
+the programs that tests use as independent checkers and a PostgreSQL server, and may then skip none of them for want
+of a program.
 
 A lane that fails, or in which no test ran, fails the run. The last line of the output is the sum over lanes,
 alone: `N passed, N failed, N skipped`. Exit: 0 all passed, 1 otherwise, 2 unknown lane.
@@ -61,6 +62,9 @@ CHECKERS = {
     "systemd-analyze": "systemd",
 }
 """Programs that tests compare our own netlink code with, and the Debian package of each."""
+
+POSTGRES = "/usr/lib/postgresql"
+"""Where Debian puts the programs of its package `postgresql`, which no PATH has: tests run servers of their own."""
 
 NEVER_NEEDED = ("ip", "bridge", "tc", "nft", "brctl", "iptables")
 """Programs that Intertie does without; the newcomer's demo finds in their place one that complains."""
@@ -173,6 +177,8 @@ def system_python_makes_environments() -> bool:
 def install_checkers() -> None:
     """As root on Debian: whatever of CHECKERS is missing. Elsewhere the tests say what they lack."""
     missing = [package for program, package in CHECKERS.items() if shutil.which(program, path=SYSTEM_PATH) is None]
+    if not Path(POSTGRES).is_dir() and shutil.which("initdb") is None:
+        missing.append("postgresql")
     if not system_python_makes_environments():
         missing.append("python3-venv")
     if not missing or os.geteuid() != 0 or not Path("/etc/debian_version").exists():

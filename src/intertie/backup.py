@@ -60,12 +60,14 @@ def save(dir: Path, file: Path) -> Backup:
     """Write the site of `dir` to the new file, whole or not at all; its agent may go on meanwhile. Conflict if the
     file exists, NotFound if there is nothing to save."""
     site = read_site(dir)
+    if site.store:
+        raise Refused(
+            f"the store of {site.name} is in PostgreSQL",
+            hint=f"pg_dump saves it; copy {dir}/site.toml and keys/ beside what it wrote",
+        )
     key = keys.load(dir)
     if not (dir / STORE).exists():
-        raise NotFound(
-            f"no store at {dir / STORE}",
-            hint="start the agent once; a store in PostgreSQL is saved by pg_dump, and site.toml and keys/ with it",
-        )
+        raise NotFound(f"no store at {dir / STORE}", hint="start the agent once")
     if file.exists():
         raise Conflict(f"{file} exists", code="name-taken", hint="choose another name: backups are not overwritten")
     with tempfile.TemporaryDirectory(prefix=".backup-", dir=file.absolute().parent) as scratch:
@@ -124,6 +126,7 @@ def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
 
 def restore(file: Path, dir: Path) -> Backup:
     """Make a site's directory from a backup. Conflict if there is a site, or a store, already."""
+    _no_database(dir)
     for name in (SETTINGS, STORE, KEY):
         if (dir / name).exists():
             raise Conflict(
@@ -136,13 +139,27 @@ def restore(file: Path, dir: Path) -> Backup:
 
 def replace(file: Path, dir: Path) -> Backup:
     """Like `restore`, in place of the same site's store, keys and settings, which are kept in `dir`/replaced-TIME.
-    InUse if an agent runs there; Conflict if another site lives there."""
+    InUse if an agent runs there; Conflict if another site lives there; Refused if its store is in PostgreSQL."""
+    _no_database(dir)
     dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         with nobody_has(dir / STORE), _unpacked(file, dir) as folder:
             return _put(file, folder, dir)
     finally:
         _keep_owner(dir)
+
+
+def _no_database(dir: Path) -> None:
+    """Refused if the site of `dir` has its store in PostgreSQL; settings that cannot be read are no hindrance."""
+    try:
+        site = read_site(dir)
+    except (NotFound, Refused):
+        return
+    if site.store:
+        raise Refused(
+            f"the store of {site.name} is in PostgreSQL: a backup of SQLite does not go there",
+            hint="put back what pg_dump saved with psql or pg_restore, after every agent of the site has ended",
+        )
 
 
 def _put(file: Path, folder: Path, dir: Path) -> Backup:

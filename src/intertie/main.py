@@ -22,6 +22,7 @@ from intertie.agent.health import Health
 from intertie.agent.networks import Networks
 from intertie.agent.recovery import upgraded
 from intertie.agent.round import Rounds
+from intertie.agent.siblings import Siblings
 from intertie.agent.upkeep import Watch
 from intertie.agent.volatile import Whispers
 from intertie.agent.vpns import Vpns
@@ -29,7 +30,7 @@ from intertie.api import Services, build, end_streams, trusted
 from intertie.drivers.cloud.linux import LinuxCloud
 from intertie.drivers.linux import capabilities
 from intertie.drivers.linux.frames import SegmentProbes
-from intertie.drivers.linux.link_probe import LinkProbes
+from intertie.drivers.linux.link_probe import LinkProbes, SharedLinkProbes
 from intertie.drivers.linux.netns import Namespaces
 from intertie.drivers.transport.vxlan import VxlanTransport
 from intertie.federation import keys
@@ -40,12 +41,30 @@ from intertie.model.codec import decode
 from intertie.model.errors import Refused
 from intertie.model.items import Inventory
 from intertie.planning.enrol import pin
-from intertie.serving import open_port, operator_socket, own_address, server, tell_supervisor, user_socket
+from intertie.serving import (
+    Current,
+    open_port,
+    own_address,
+    port_options,
+    serve_operator,
+    server,
+    tell_supervisor,
+    user_socket,
+)
 from intertie.site_file import PEER_PORT, SiteFile, read_site
 from intertie.store.sqlite import SqliteStore
 from intertie.surroundings import AgentSurroundings
 from intertie.tracing import finish, tracer
-from intertie.wiring import HostPings, InvitationTokens, PeerCalls, SiteKeys, SystemClock, Tried, Ulids
+from intertie.wiring import (
+    HostPings,
+    InvitationTokens,
+    PeerCalls,
+    SiteKeys,
+    SystemClock,
+    Tried,
+    Ulids,
+    shared_store,
+)
 
 log = structlog.get_logger()
 
@@ -63,6 +82,7 @@ class Running:
     calls: PeerCalls
     links: LinkProbes
     probes: SegmentProbes
+    siblings: Siblings | None
     namespaces: Namespaces
     underlay: Address
 
@@ -83,14 +103,17 @@ def _settings(site: SiteFile, underlay: Address) -> Settings:
 
 
 def _ports(dir: Path, site: SiteFile, key: keys.RootKey) -> Ports:
+    marker = dir / "keys" / "marker"
+    shared = shared_store(site.store, site.name, marker) if site.store else None
     return Ports(
-        store=SqliteStore(dir / "intertie.db", site=site.name, decode=decode, marker=dir / "keys" / "marker"),
+        store=shared or SqliteStore(dir / "intertie.db", site=site.name, decode=decode, marker=marker),
         keys=SiteKeys(key),
         clock=SystemClock(),
         ids=Ulids(),
         chance=random.Random(),
         log=log,
         tracer=tracer(site.name, os.environ),
+        shared=shared,
     )
 
 
@@ -100,13 +123,15 @@ def compose(dir: Path, site: SiteFile, lines: Callable[[], Sequence[str]] = tupl
     if underlay.is_loopback:
         log.warning("no address that other sites can reach", underlay=str(underlay), hint="set underlay in site.toml")
     key = keys.load(dir)
-    agent = Agent(_settings(site, underlay), _ports(dir, site, key))
-    transport = TlsTransport(key, agent.now, [open_port(underlay, PEER_PORT, "peers")])
+    ports = _ports(dir, site, key)
+    shared = ports.shared
+    agent = Agent(_settings(site, underlay), ports)
+    transport = TlsTransport(key, agent.now, [open_port(underlay, PEER_PORT, "peers", port_options(site))])
     calls = PeerCalls(transport, dir / "keys" / "pins.json")
     namespaces = Namespaces()
     cloud = LinuxCloud(site.name, namespaces)
     vxlan = VxlanTransport(site=site.name, namespaces=namespaces, underlay=underlay)
-    links = LinkProbes()
+    links = SharedLinkProbes() if shared else LinkProbes()
 
     probes = SegmentProbes(site=site.name, namespaces=namespaces, place=vxlan.place, on_loop=agent.loop_seen)
     health = Health(agent, probes, links)
@@ -129,12 +154,15 @@ def compose(dir: Path, site: SiteFile, lines: Callable[[], Sequence[str]] = tupl
         health=health,
         surroundings=AgentSurroundings(site, dir / "intertie.db", transport, lines, tried.facts),
     )
-    return Running(services, exchange, transport, calls, links, probes, namespaces, underlay)
+    siblings = Siblings(agent, shared, whispers) if shared else None
+    return Running(services, exchange, transport, calls, links, probes, siblings, namespaces, underlay)
 
 
 async def _open(running: Running) -> None:
     """The store is read, and what a change of version or a loss asks for is begun."""
     await running.services.agent.open()
+    if running.siblings is not None:
+        await running.siblings.begin()
     await upgraded(running.services.agent, FIRST)
     await _recover_pins(running)
 
@@ -148,6 +176,17 @@ async def _recover_pins(running: Running) -> None:
         return
     log.warning("the store was lost; taking records back from peers", peers=[body.site for body in kept])
     await agent.write(lambda s: [pin(s.table, body) for body in kept])
+
+
+def _loops(running: Running) -> list[asyncio.Task[None]]:
+    """What goes on for as long as the agent does, beside answering."""
+    services, siblings = running.services, running.siblings
+    watch = Watch(services.agent, services.surroundings)
+    loops = {"rounds": services.rounds.run, "exchange": running.exchange.run, "health": services.health.run}
+    loops["watch"] = watch.run
+    if siblings is not None:
+        loops["siblings"] = siblings.run
+    return [asyncio.create_task(run(), name=name) for name, run in loops.items()]
 
 
 async def serve(dir: Path, site: SiteFile, fd: int | None, lines: Callable[[], Sequence[str]]) -> None:
@@ -164,22 +203,19 @@ async def serve(dir: Path, site: SiteFile, fd: int | None, lines: Callable[[], S
         return await running.exchange.handle(caller.name if caller is not None else None, body)
 
     app = build(services)
-    servers = [(server(app, site), users), (server(trusted(app)), operator_socket(dir))]
-    apis = [asyncio.create_task(one.serve(sockets=[sock]), name="api") for one, sock in servers]
-    parts = [
-        asyncio.create_task(running.transport.serve(handle), name="peers"),
-        asyncio.create_task(services.rounds.run(), name="rounds"),
-        asyncio.create_task(running.exchange.run(), name="exchange"),
-        asyncio.create_task(services.health.run(), name="health"),
-        asyncio.create_task(Watch(agent, services.surroundings).run(), name="watch"),
+    fresh = Current(app, services.rounds) if running.siblings else app
+    public, operators = server(fresh, site), server(trusted(fresh))
+    apis = [
+        asyncio.create_task(public.serve(sockets=[users]), name="api"),
+        asyncio.create_task(serve_operator(dir, operators), name="operator"),
     ]
+    parts = [asyncio.create_task(running.transport.serve(handle), name="peers"), *_loops(running)]
     log.info("agent up", site=site.name, underlay=str(running.underlay), incarnation=agent.incarnation)
     tell_supervisor("READY=1")
     ended = await _first_end([*apis, *parts])
     tell_supervisor("STOPPING=1")
     end_streams(app)
-    for one, _ in servers:
-        one.should_exit = True
+    public.should_exit = operators.should_exit = True
     for part in parts:
         part.cancel()
     await asyncio.gather(*apis, *parts, return_exceptions=True)

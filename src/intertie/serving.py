@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import os
 import socket
 from contextlib import suppress
 from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from intertie.agent.round import Rounds
 from intertie.api import server as api_server
 from intertie.api.server import Server
 from intertie.federation.peer_server import listen
 from intertie.model.bodies import Address
-from intertie.model.errors import Conflict, Refused
+from intertie.model.errors import Conflict, IntertieError, Refused
 from intertie.site_file import SiteFile
+
+TURN = 0.05
+"""Seconds between tries to take the operator's socket over."""
 
 
 def own_address() -> Address:
@@ -35,10 +41,15 @@ def server(app: ASGIApp, site: SiteFile | None = None) -> Server:
     return api_server.server(app, certificate=site.tls_certificate, key=site.tls_key)
 
 
-def open_port(address: Address, port: int, what: str) -> socket.socket:
+def port_options(site: SiteFile) -> tuple[int, ...]:
+    """How the site's ports are opened: several agents that share a store share them, too."""
+    return (socket.SO_REUSEADDR, socket.SO_REUSEPORT) if site.store else (socket.SO_REUSEADDR,)
+
+
+def open_port(address: Address, port: int, what: str, options: tuple[int, ...]) -> socket.socket:
     """A listening socket. Conflict, saying for what, if the port is taken or the address is not this machine's."""
     try:
-        return listen(address, port)
+        return listen(address, port, options)
     except OSError as error:
         raise Conflict(
             f"cannot listen on {address} port {port} for the {what}: {error.strerror}",
@@ -58,7 +69,49 @@ def user_socket(site: SiteFile, fd: int | None) -> socket.socket:
             f"listen_users: {address} is no loopback address, and tokens travel elsewhere only over TLS",
             hint="set tls_certificate and tls_key in site.toml, or listen on 127.0.0.1",
         )
-    return open_port(address, int(port), "user API (listen_users in site.toml)")
+    return open_port(address, int(port), "user API (listen_users in site.toml)", port_options(site))
+
+
+async def operator_turn(dir: Path, server: Server) -> bool:
+    """Waits until no other agent of this directory has the operator's socket, and holds it until this process ends.
+    False: the server was told to stop meanwhile."""
+    file = os.open(dir / "api.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    while not server.should_exit:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            await asyncio.sleep(TURN)
+    os.close(file)
+    return False
+
+
+async def serve_operator(dir: Path, server: Server) -> None:
+    """The operator's socket, one agent of a directory at a time; the next one has it as soon as that one is gone."""
+    if await operator_turn(dir, server):
+        await server.serve(sockets=[operator_socket(dir)])
+
+
+class Current:
+    """Before a request is answered, what other agents of the site have written is known here too: who was told
+    something by one of them finds it at every other. Before a change, also what the leader made of the cloud. Without
+    the store, what was known last."""
+
+    PATIENCE = 2.0
+
+    def __init__(self, app: ASGIApp, rounds: Rounds) -> None:
+        self._app = app
+        self._rounds = rounds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        agent = self._rounds.agent
+        if scope["type"] == "http" and not agent.cut_off:
+            with suppress(IntertieError, TimeoutError):
+                async with asyncio.timeout(self.PATIENCE):
+                    await agent.catch_up()
+                    if scope["method"] not in ("GET", "HEAD") and not agent.leads:
+                        await self._rounds.look()
+        await self._app(scope, receive, send)
 
 
 def tell_supervisor(word: str) -> None:

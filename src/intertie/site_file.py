@@ -5,6 +5,7 @@ Imports little, so that `init` is quick.
 
 from __future__ import annotations
 
+import json
 import tomllib
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -34,6 +35,8 @@ class SiteFile:
     tls_certificate: str = ""
     tls_key: str = ""
     """PEM files for the user API; needed to listen on anything but loopback."""
+    store: str = ""
+    """postgresql://…, a database that several agents of this site share; "": an SQLite file in the directory."""
     heartbeat: float = 10.0
     round_every: float = 5.0
     probe_budget: float = 50.0
@@ -49,6 +52,7 @@ def init_site(
     location: tuple[float, float] | None = None,
     underlay: str | None = None,
     introductions: str = "ask",
+    store: str = "",
 ) -> Path:
     """Make a site's directory: settings and root key. Conflict if it is a site's already; nothing half-made stays."""
     check_name(name, "site")
@@ -63,6 +67,9 @@ def init_site(
             raise Refused(f"no place on Earth: {lat},{lon}", hint="LAT,LON in degrees, for example 47.218,-1.554")
         lines.append(f"location = {{ lat = {lat}, lon = {lon} }}")
     lines.append(f'introductions = "{introductions}"')
+    check_store(store)
+    if store:
+        lines.append(f"store = {json.dumps(store)}")
     settings = dir / "site.toml"
     if settings.exists():
         raise Conflict(f"{settings} exists: this is a site already", code="name-taken", hint="choose another --dir")
@@ -71,6 +78,14 @@ def init_site(
     keys.create(dir, name)
     settings.write_text("\n".join(lines) + "\n")
     return dir
+
+
+def check_store(store: str) -> None:
+    """Refused if it is no address of a store."""
+    if store and not store.startswith(("postgresql://", "postgres://")):
+        raise Refused(
+            "store: only PostgreSQL has an address", hint="postgresql://USER@HOST/DATABASE; SQLite needs no setting"
+        )
 
 
 def read_site(dir: Path) -> SiteFile:
@@ -86,6 +101,8 @@ def read_site(dir: Path) -> SiteFile:
     if unknown:
         raise Refused(f"{path}: {unknown[0]} is no setting", hint=f"one of {', '.join(sorted(SiteFile.__slots__))}")
     try:
-        return read(SiteFile, found)
+        site = read(SiteFile, found)
+        check_store(site.store)
+        return site
     except Malformed as error:
         raise Refused(f"{path}: {error.detail}", hint=error.hint) from None

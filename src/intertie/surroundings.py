@@ -7,8 +7,9 @@ import platform
 import ssl
 from base64 import b64decode
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from cryptography import x509
 
@@ -56,6 +57,8 @@ class AgentSurroundings:
             yield _of_users(name, Path(self._site.tls_certificate))
 
     def store(self) -> StoreFacts:
+        if self._site.store:
+            return StoreFacts()  # another machine's disk, perhaps; its administrator watches it
         files = [self._database, *(self._database.with_name(self._database.name + s) for s in ("-wal", "-shm"))]
         try:
             disk = os.statvfs(self._database.parent)
@@ -65,7 +68,8 @@ class AgentSurroundings:
         return StoreFacts(used=used, free=disk.f_bavail * disk.f_frsize)
 
     def settings(self) -> Mapping[str, object]:
-        return {name: fact if _plain(fact) else str(fact) for name, fact in asdict(self._site).items()}
+        site = replace(self._site, store=_without_password(self._site.store))
+        return {name: fact if _plain(fact) else str(fact) for name, fact in asdict(site).items()}
 
     def log(self) -> Sequence[str]:
         return self._log()
@@ -98,6 +102,14 @@ def _of_users(name: str, path: Path) -> Certificate:
     except (OSError, *BAD_CERTIFICATE) as error:
         return Certificate(kind="users", site=name, ends=None, problem=f"{path}: {error}")
     return Certificate(kind="users", site=name, ends=ends)
+
+
+def _without_password(url: str) -> str:
+    """Of the store's address what is no secret: not who connects, nor its options, which may hold a password too."""
+    if not url:
+        return ""
+    found = urlsplit(url)
+    return f"{found.scheme}://{found.netloc.rpartition('@')[2]}{found.path}"
 
 
 def _plain(fact: object) -> bool:

@@ -10,10 +10,12 @@ from base64 import b64decode, b64encode
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
 from intertie.agent import ports
+from intertie.agent.ports import Shared, Store
 from intertie.drivers.cloud.linux import LinuxCloud
 from intertie.drivers.linux import icmp
 from intertie.drivers.linux.netns import Namespaces
@@ -21,13 +23,29 @@ from intertie.federation import invitation, keys
 from intertie.federation.peer_transport import TlsTransport
 from intertie.federation.transport import PeerAddress
 from intertie.model.bodies import Address, IntroductionBody, TransportFacts
-from intertie.model.codec import encode
+from intertie.model.codec import decode, encode
 from intertie.model.errors import Refused
 from intertie.model.records import Draft, Order, Record
 
 log = structlog.get_logger()
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+class SharedStore(Store, Shared, Protocol):
+    """What several agents of a site share."""
+
+
+def shared_store(url: str, site: str, marker: Path) -> SharedStore:
+    """The PostgreSQL store. Refused if this installation lacks the driver."""
+    try:
+        from intertie.store.postgres import PostgresStore
+    except ImportError as error:
+        raise Refused(
+            f"store = postgresql://… in site.toml needs a driver that is not installed: {error}",
+            hint="pip install 'intertie[postgresql]'",
+        ) from error
+    return PostgresStore(url, site=site, decode=decode, marker=marker)
 
 
 class SystemClock:
@@ -142,7 +160,7 @@ class PeerCalls:
         known = {n: {"root": root, "address": self._addresses.get(n, "")} for n, root in self._trusted.items()}
         text = json.dumps(known, indent=1)
         if not self._pins.exists() or self._pins.read_text() != text:
-            draft = self._pins.with_suffix(".new")
+            draft = self._pins.with_suffix(f".{os.getpid()}")  # several agents may share the directory
             with draft.open("w") as file:
                 file.write(text)
                 file.flush()

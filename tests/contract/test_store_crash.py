@@ -11,6 +11,7 @@ import pytest
 
 from intertie.model.storage import Snapshot
 from intertie.testing.store_rigs import SqliteRig
+from intertie.testing.store_suite import Rig
 
 Acknowledged = dict[str, tuple[int, int, str, str]]
 
@@ -20,9 +21,9 @@ def rig(tmp_path: Path) -> SqliteRig:
     return SqliteRig(tmp_path)
 
 
-async def killed_after(rig: SqliteRig, name: str, lines: int) -> Acknowledged:
+async def killed_after(lines: int, *words: str) -> Acknowledged:
     """Runs a victim, kills it when it has acknowledged so many batches; all that it did acknowledge."""
-    arguments = ["-m", "intertie.testing.store_victim", str(rig.path), name]
+    arguments = ["-m", "intertie.testing.store_victim", *words]
     victim = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=asyncio.subprocess.PIPE)
     assert victim.stdout is not None
     said = [await victim.stdout.readline() for _ in range(lines)]
@@ -37,7 +38,7 @@ def parsed(line: str) -> tuple[str, tuple[int, int, str, str]]:
     return key, (int(first), int(second), digests[0], digests[1])
 
 
-async def looked_at(rig: SqliteRig) -> Snapshot:
+async def looked_at(rig: Rig) -> Snapshot:
     store = rig.store()
     found = await store.open(0)
     await store.close()
@@ -49,7 +50,7 @@ async def test_a_process_killed_while_it_commits_loses_nothing_that_it_acknowled
     acknowledged: Acknowledged = {}
     highest = 0
     for life in range(10):
-        acknowledged |= await killed_after(rig, f"life{life}", chance.randrange(1, 120))
+        acknowledged |= await killed_after(chance.randrange(1, 120), str(rig.path), f"life{life}")
         found = await looked_at(rig)
         assert found.behind is None
         assert found.seq >= highest

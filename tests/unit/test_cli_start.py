@@ -40,7 +40,9 @@ def test_init(cli: Runner, calls: list[Any], tmp_path: Path) -> None:
     )
     assert said.code == Exit.OK
     assert f"intertie agent run --dir {tmp_path}" in said.err
-    assert calls == [("init", {"name": "nantes", "dir": tmp_path, "location": (47.2, -1.5), "underlay": "192.0.2.1"})]
+    assert calls == [
+        ("init", {"name": "nantes", "dir": tmp_path, "location": (47.2, -1.5), "underlay": "192.0.2.1", "store": ""})
+    ]
 
 
 def test_init_in_the_directory_of_the_environment(
@@ -49,7 +51,9 @@ def test_init_in_the_directory_of_the_environment(
     monkeypatch.setenv("INTERTIE_DIR", str(tmp_path / "env"))
     said = cli("init", "--name", "nantes", "-o", "json")
     assert json.loads(said.out) == {"name": "nantes", "dir": str(tmp_path / "env")}
-    assert calls == [("init", {"name": "nantes", "dir": tmp_path / "env", "location": None, "underlay": None})]
+    assert calls == [
+        ("init", {"name": "nantes", "dir": tmp_path / "env", "location": None, "underlay": None, "store": ""})
+    ]
 
 
 @pytest.mark.parametrize("place", ["47.2", "north,west", "1,2,3"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 
@@ -15,7 +16,9 @@ HEADER = Header(kind=Kind.SITE, id="a.site", home="a", order=Order())
 
 
 def heard(peer: str, read: int | None = 1, acked: int = 0) -> Heard:
-    return Heard(peer, (), None if read is None else Cursor(1, read), Cursor(1, acked))
+    one = Heard(peer, lambda: ((), None if read is None else Cursor(1, read)), Cursor(1, acked))
+    one.judge()
+    return one
 
 
 class Pen:
@@ -103,6 +106,10 @@ def test_of_one_peer_the_furthest_reading_and_the_last_word_stand(
     assert batch.acked == {"a": Cursor(1, 4)}
 
 
+def _said(record: Record) -> tuple[Sequence[Record], None]:
+    return (record,), None
+
+
 async def test_each_hears_of_its_own_records() -> None:
     """Who asks what became of what it brought is not told of another's."""
     mine, theirs = (Record(HEADER, None, name, b"") for name in (b"mine", b"theirs"))
@@ -112,7 +119,9 @@ async def test_each_hears_of_its_own_records() -> None:
         return Committed(accepted=(mine,), equivocations=(theirs,))
 
     waiting, pen = Waiting(), asyncio.Lock()
-    both = [Heard(p, (r,), None, Cursor()) for p, r in (("a", mine), ("b", theirs))]
+    both = [Heard(p, partial(_said, r), Cursor()) for p, r in (("a", mine), ("b", theirs))]
+    for each in both:
+        each.judge()
     async with pen:
         tasks = [asyncio.create_task(waiting.turn(h, pen, take)) for h in both]
         for _ in range(5):

@@ -9,26 +9,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any
 
-from intertie.agent.causes import Causes
-from intertie.agent.complaints import Complaints
-from intertie.agent.figures import Figures
-from intertie.agent.ports import Chance, Clock, Ids, Keys, Log, Store, Tracer, Untraced
+from intertie.agent.memory import Memory
 from intertie.agent.recovery import LINEAGE, RECOVERY, said_again, since
-from intertie.agent.state import Event, News, Peer
-from intertie.agent.taking import Heard, Waiting, batch_of
-from intertie.agent.telling import note, said
+from intertie.agent.state import START, Event, News, Peer, Ports, Settings
+from intertie.agent.taking import Heard, Judge, Waiting, batch_of
+from intertie.agent.telling import said
 from intertie.agent.yielded import SPACE as SUPERSEDED
 from intertie.agent.yielded import shown as yielded
 from intertie.agent.yielded import yielding
-from intertie.model.bodies import AnswerBody, Location
-from intertie.model.errors import Unavailable
-from intertie.model.items import Inventory
+from intertie.model.bodies import AnswerBody
+from intertie.model.errors import IntertieError, Unavailable
 from intertie.model.records import Cursor, Draft, Kind, Order, Record
-from intertie.model.storage import Batch, Committed, LocalEntry, Snapshot
+from intertie.model.storage import Batch, Change, Committed, LocalEntry, Overtaken, Snapshot
 from intertie.planning import trust
 from intertie.planning.admit import Situation
 from intertie.planning.advertise import advertise
@@ -38,105 +31,22 @@ from intertie.planning.proposals import decide as decide_proposals
 from intertie.planning.table import Table
 
 Decide = Callable[[Situation], Iterable[Draft]]
+__all__ = ["Agent", "Event", "News", "Peer", "Ports", "Settings"]
 
-START = Cursor()
+NOTHING = Committed()
+"""What becomes of a batch with nothing in it."""
 SETTLE = 8
 """Turns of the decisions in one write. Each answers the one before; more than a few would be a fault of the rules."""
 REACH = 1024
 """Incarnations by which a peer's word may be ahead of this site's own count, and be believed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """Of one site, from site.toml."""
-
-    name: str
-    version: str
-    address: str = ""
-    """host:port where peers call this site; "" behind NAT."""
-    location: Location | None = None
-    introductions: str = "ask"
-    """accept, ask or never: what becomes of sites that a peer introduces."""
-    heartbeat: float = 10.0
-    call_timeout: float = 15.0
-    round_every: float = 5.0
-    probe_window: float = 6.0
-    """Seconds for which a probe that crossed makes a pair `ready`."""
-    probe_every: float = 1.0
-    """Seconds between probes of a pair that has settled."""
-    probe_budget: float = 50.0
-    """Segment probes a second, at most, whatever the number of Vpns."""
-    certificate_days: float = 30.0
-    """Days before its end from which a certificate is warned of."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """What the agent needs of the world to keep records, and to say what it does."""
-
-    store: Store
-    keys: Keys
-    clock: Clock
-    ids: Ids
-    chance: Chance
-    log: Log
-    tracer: Tracer = field(default_factory=Untraced)
-
-
-class Agent:
+class Agent(Memory):
     """See the module's docstring. `open` first."""
 
     def __init__(self, settings: Settings, ports: Ports) -> None:
-        self.settings = settings
-        self.ports = ports
-        self.table = Table(settings.name)
-        self.inventory = Inventory()
-        self.peers: dict[str, Peer] = {}
-        self.cursors: dict[str, Cursor] = {}
-        self.acked: dict[str, Cursor] = {}
-        self.local: dict[str, dict[str, str]] = {}
-        self.silent: frozenset[str] = frozenset()
-        """Peers that were not heard of late, as the last round found them."""
-        self.blocked: dict[str, float] = {}
-        """Vpn (id) → when a loop was last seen in its segment here, on the event loop's clock."""
-        self.failures: dict[str, str] = {}
-        """Network or host (id) → why the last round could not make it so."""
-        self.boot = ports.ids.new()
-        """Of this process."""
-        self.lineage = self.boot
-        """Of the store: what peers compare to tell clones apart."""
-        self.incarnation = 0
-        self.last = START
-        """The last place in the order that this site gave,"""
-        self.opened = START
-        """and the last that it had given when its lineage began."""
-        self.recovering = False
-        self.told_by: set[str] = set()
-        """While recovering: the peers that have given back what they hold of this site's records."""
-        self.disputed: dict[str, Record] = {}
-        """While recovering: own records (id) of which a peer holds other bytes of the same order."""
-        self.accusers: set[str] = set()
-        """Peers that hear another agent write as this site."""
-        self.news = News()
-        self.whispers = 0
-        """Rises when measured health or hosts change in a way that peers want to hear before the next heartbeat."""
-        self.poke = asyncio.Event()
-        self.events: list[Event] = []
-        self.figures = Figures()
-        self.causes = Causes(settings.name)
-        self.complaints = Complaints()
+        super().__init__(settings, ports)
         self._writing, self._waiting = asyncio.Lock(), Waiting()
-
-    @property
-    def site(self) -> str:
-        return self.settings.name
-
-    @property
-    def situation(self) -> Situation:
-        return Situation(self.table, self.inventory, self.silent)
-
-    def now(self) -> datetime:
-        return self.ports.clock.now()
 
     async def open(self) -> Snapshot:
         """Read the store. Nothing is decided before that."""
@@ -147,6 +57,8 @@ class Agent:
         self.local = {space: dict(entries) for space, entries in found.local.items()}
         self.incarnation = found.incarnation
         self.last = self.opened = Cursor(found.incarnation, found.seq)
+        if found.opened is not None and found.opened.incarnation == found.incarnation:
+            self.opened = found.opened  # by the first of those that share the store
         self.lineage = found.lineage or self.boot
         known = self.local.get(RECOVERY, {})
         begun = found.behind is not None or self._died_at_it(found, known.get("done"))
@@ -197,10 +109,17 @@ class Agent:
             self.complaints.hear(self, peer, (f"it says that it has read {self.site} beyond any possible place",))
             return False
         async with self._writing:
-            if of == self.lineage or seen <= (self.opened if of else self.last):
+            incarnation = 0
+
+            def raised() -> Batch:
+                nonlocal incarnation
+                known = of == self.lineage or seen <= (self.opened if of else self.last)
+                incarnation = 0 if known else max(self.incarnation, seen.incarnation) + 1
+                return Batch() if known else Batch(incarnation_at_least=incarnation, local=(since(incarnation),))
+
+            await self._decided(raised)
+            if not incarnation:
                 return False
-            incarnation = max(self.incarnation, seen.incarnation) + 1
-            await self._commit(Batch(incarnation_at_least=incarnation, local=(since(incarnation),)))
             self.incarnation, self.last = incarnation, Cursor(incarnation, self.last.seq)
             self.opened = self.last
             if not self.recovering:
@@ -219,7 +138,7 @@ class Agent:
     async def read_anew(self, peer: str) -> None:
         """The peer is behind its past: what it wrote where it had been read already is to be read as well."""
         async with self._writing:
-            await self._commit(Batch(cursors={peer: None}))
+            await self._decided(lambda: Batch(cursors={peer: None}))
 
     async def told(self, peer: str) -> None:
         """A peer has given back all it holds of this site's records."""
@@ -245,29 +164,44 @@ class Agent:
 
         What `decide` raises reaches the caller, and nothing is written.
         """
-        async with self._writing:
+
+        def decided() -> Batch:
             drafts = tuple(decide(self.situation))
             if any(draft.kind in SPOKEN for draft in drafts):
                 self.speaks_alone()
-            written = await self._commit(Batch(drafts=drafts, local=tuple(local)))
+            return Batch(drafts=drafts, local=tuple(local))
+
+        async with self._writing:
+            written = await self._decided(decided)
             return [*written.written, *await self._settle(self.table.touched(written.written))]
 
-    async def take(
-        self, peer: str, records: Sequence[Record], cursor: Cursor | None, acked: Cursor, of: str = ""
-    ) -> Committed:
+    async def take(self, peer: str, judge: Judge, acked: Cursor, of: str = "") -> Committed:
         """Make a peer's verified records durable, then answer them, with all that waits. `of`: its lineage."""
-        return await self._waiting.turn(Heard(peer, tuple(records), cursor, acked, of), self._writing, self._take)
+        heard = Heard(peer, judge, acked, of)
+        if self.ports.shared is None:
+            heard.judge()  # alone, this agent knows all by which it judges; among several only when it has the pen
+        return await self._waiting.turn(heard, self._writing, self._take)
 
     async def _take(self, group: Sequence[Heard]) -> Committed:
-        news = [h for h in group if h.is_news(self.cursors, self.acked)]
-        if not news:
-            return Committed()
-        moved = [h for h in news if h.moves(self.cursors) and h.of != self.read_of(h.peer)]
-        records = [r for h in news for r in h.records]
-        kept = yielding(self.table, self.local.get(SUPERSEDED, {}), records, self.now())
-        done = await self._commit(batch_of(news, (*kept, *(LocalEntry(LINEAGE, h.peer, h.of) for h in moved))))
-        self._tell_yielded(kept)
-        await self._settle(self.table.touched(done.accepted))
+        kept: Iterable[LocalEntry] = ()
+
+        def told() -> Batch:
+            nonlocal kept
+            if self.ports.shared is not None:
+                for heard in group:
+                    heard.judge()
+            news = [h for h in group if h.is_news(self.cursors, self.acked)]
+            if not news:
+                return Batch()
+            moved = [h for h in news if h.moves(self.cursors) and h.of != self.read_of(h.peer)]
+            records = [r for h in news for r in h.records]
+            kept = yielding(self.table, self.local.get(SUPERSEDED, {}), records, self.now())
+            return batch_of(news, (*kept, *(LocalEntry(LINEAGE, h.peer, h.of) for h in moved)))
+
+        done = await self._decided(told)
+        if done is not NOTHING:
+            self._tell_yielded(kept)
+            await self._settle(self.table.touched(done.accepted))
         return done
 
     async def settle(self, ids: Collection[str] | None = None) -> list[Record]:
@@ -278,11 +212,27 @@ class Agent:
     async def remember(self, *entries: LocalEntry) -> None:
         """Make local values durable."""
         async with self._writing:
-            await self._commit(Batch(local=entries))
+            await self._decided(lambda: Batch(local=entries))
+
+    async def _decided(self, decide: Callable[[], Batch]) -> Committed:
+        """Commit what is decided on the table as it stands; anew, as often as another agent of the site was first."""
+        while True:
+            try:
+                batch = decide()
+            except IntertieError:
+                # A refusal is a decision, too: it must not come from what stands no more.
+                if not await self._catch_up():
+                    raise
+                continue
+            try:
+                return await self._commit(batch)
+            except Overtaken as first:
+                self._take_over(first.change)
 
     async def _settle(self, ids: Collection[str] | None) -> list[Record]:
         said: list[Record] = []
-        for _ in range(0 if self.cloned_at() else SETTLE):
+        turns = 0
+        while turns < (0 if self.cloned_at() else SETTLE):
             drafts: list[Draft] = []
             if ids is None:
                 drafts += enrolment(self.table, self.settings.introductions)
@@ -291,7 +241,12 @@ class Agent:
             drafts += decided or advertise(self.situation, ids, self.untold())
             if not drafts:
                 break
-            written = (await self._commit(Batch(drafts=tuple(drafts)))).written
+            try:
+                written = (await self._commit(Batch(drafts=tuple(drafts)))).written
+            except Overtaken as first:
+                self._take_over(first.change)
+                continue
+            turns += 1
             said += written
             touched = self.table.touched(written)
             if not decided or touched is None:
@@ -302,7 +257,7 @@ class Agent:
 
     async def _commit(self, batch: Batch) -> Committed:
         if batch == Batch():
-            return Committed()
+            return NOTHING
         done = await self.figures.commit(self.ports.store.commit(batch, self._seal))
         self.causes.written(done.written)
         for record in (*done.written, *done.accepted):
@@ -313,23 +268,75 @@ class Agent:
             self.cursors[peer] = START if cursor is None else max(cursor, self.cursors.get(peer, START))
         for peer, cursor in batch.acked.items():
             self.acked[peer] = cursor or Cursor()
-        for entry in batch.local:
+        self._keep(batch.local)
+        for record in done.equivocations:
+            self.warn("equivocation", record.id, record.home, "two records with one order: nothing of it is applied")
+        self._compare(done.accepted)
+        self._tell_of((*done.written, *done.accepted))
+        return done
+
+    def _keep(self, entries: Iterable[LocalEntry]) -> None:
+        for entry in entries:
             space = self.local.setdefault(entry.space, {})
             if entry.value is None:
                 space.pop(entry.key, None)
             else:
                 space[entry.key] = entry.value
-        for record in done.equivocations:
-            self.warn("equivocation", record.id, record.home, "two records with one order: nothing of it is applied")
-        self._compare(done.accepted)
-        if done.written or done.accepted:
-            for record in (*done.written, *done.accepted):
-                self.tell(record.header.kind.value, record.id, record.home, said(record))
-                if record.header.kind is Kind.HOST:
-                    self.whispers += 1
+
+    def _tell_of(self, records: Sequence[Record]) -> None:
+        """Records that are new here."""
+        for record in records:
+            self.tell(record.header.kind.value, record.id, record.home, said(record))
+            if record.header.kind is Kind.HOST:
+                self.whispers += 1
+        if records:
             self.poke.set()
             self.news.ring()
-        return done
+
+    # ── Several agents on one store ────────────────────────────────────────────────────────────────────────
+
+    async def catch_up(self) -> None:
+        """Know what other agents of this site have written. StorageError if that cannot be known."""
+        if self.ports.shared is not None:
+            async with self._writing:
+                await self._catch_up()
+
+    async def _catch_up(self) -> bool:
+        """Whether there was anything."""
+        change = await self.ports.shared.catch_up() if self.ports.shared is not None else None
+        if change is not None:
+            self._take_over(change)
+        return change is not None
+
+    def _take_over(self, change: Change) -> None:
+        """What another agent of this site made durable is known here too, and told as one's own."""
+        standing = ((r, self.table.get(r.id)) for r in change.records)
+        news = [r for r, old in standing if old is None or old.raw != r.raw]
+        for id in change.dropped:
+            self.table.drop(id)
+        for record in news:
+            self.table.apply(record)
+            if record.home == self.site:
+                self.last = max(self.last, record.cursor)
+        for held, told in ((self.cursors, change.cursors), (self.acked, change.acked)):
+            held.update({peer: START if cursor is None else cursor for peer, cursor in told.items()})
+        self._keep(change.local)
+        if change.incarnation > self.incarnation:
+            # Another agent found that the store is behind its past: see `behind`.
+            self.incarnation, self.last = change.incarnation, Cursor(change.incarnation, self.last.seq)
+            self.opened = self.last
+            self.told_by.clear()
+        self.recovering = "since" in self.local.get(RECOVERY, {})
+        self._compare(r for r in news if r.home != self.site)
+        self.overtaken_by += news
+        self._tell_of(news)
+        self.news.ring()
+
+    async def settle_others(self) -> None:
+        """Say what follows from others' writing: who wrote it does so at once, unless it died."""
+        news, self.overtaken_by = self.overtaken_by, []
+        if news:
+            await self.settle(self.table.touched(news))
 
     def _compare(self, records: Iterable[Record]) -> None:
         """An answer names the bytes that it answers: others may have been shown other ones (rule 2)."""
@@ -348,52 +355,3 @@ class Agent:
 
     def _seal(self, draft: Draft, order: Order) -> Record:
         return self.ports.keys.seal(self.site, draft, order)
-
-    # ── Loops ──────────────────────────────────────────────────────────────────────────────────────────────
-
-    def loop_seen(self, vpn: str) -> None:
-        """A frame of ours came back from the tenant side: the segment forwards nothing until `unblock`. Checks go on
-        meanwhile, and each that still sees the loop puts that off."""
-        new = vpn not in self.blocked
-        self.blocked[vpn] = asyncio.get_running_loop().time()
-        if new:
-            self.warn("loop", vpn, self.site, "a loop was seen: the segment is blocked here")
-            self.poke.set()
-            self.news.ring()
-
-    def listen(self, limit: float) -> bool:
-        """Note which peers were not heard for `limit` seconds; whether that changed."""
-        since = asyncio.get_running_loop().time() - limit
-        before = self.silent
-        peers = [(site, self.peer(site)) for site in trust.pins(self.table)]
-        self.silent = frozenset(site for site, p in peers if p.heard_at < since or p.failures > 2)
-        return self.silent != before
-
-    def unblock(self, after: timedelta) -> None:
-        """Let segments forward again in which no loop was seen for `after`."""
-        now = asyncio.get_running_loop().time()
-        for vpn in [v for v, seen in self.blocked.items() if now - seen >= after.total_seconds()]:
-            del self.blocked[vpn]
-            self.tell("loop", vpn, self.site, "no loop is seen any more: the segment forwards again")
-            self.poke.set()
-
-    def whisper(self) -> None:
-        """What is measured here changed: peers are told soon."""
-        self.whispers += 1
-        self.news.ring()
-
-    # ── Telling ────────────────────────────────────────────────────────────────────────────────────────────
-
-    def tell(self, kind: str, id: str, site: str, what: str) -> None:
-        """Note a change for whoever watches."""
-        note(self, self.ports.log.info, kind, (id, site), what)
-
-    def warn(self, kind: str, id: str, site: str, what: str) -> None:
-        """`tell`, of what an operator should look at."""
-        note(self, self.ports.log.warning, kind, (id, site), what)
-
-    def peer(self, name: str) -> Peer:
-        return self.peers.setdefault(name, Peer())
-
-    def pins(self) -> dict[str, Any]:
-        return dict(trust.pins(self.table))

@@ -131,9 +131,11 @@ class Clones:
         agent = self.agent
         if cloned and peer not in agent.accusers:
             agent.accusers.add(peer)
+            agent.relay("cloned", peer=peer, called=True)
             agent.warn("quarantine", "", agent.site, f"{peer} hears two agents of this site: it writes nothing")
         elif not cloned and peer in agent.accusers:
             agent.accusers.discard(peer)
+            agent.relay("cloned", peer=peer, called=False)
             agent.tell("quarantine", "", agent.site, f"ended at {peer}")
             await agent.recovered()
             await agent.settle()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from intertie.federation.rates import Meter, Rate
 
 if TYPE_CHECKING:
-    from intertie.agent.agent import Agent
+    from intertie.agent.memory import Memory
 
 KIND = "rejected"
 TOLD = Rate(16, per_second=1 / 300)
@@ -26,7 +26,7 @@ class Complaints:
         self._meter = Meter(TOLD)
         self._untold: dict[str, int] = {}
 
-    def hear(self, agent: Agent, peer: str, faults: Sequence[str]) -> None:
+    def hear(self, agent: Memory, peer: str, faults: Sequence[str]) -> None:
         """`faults`: a line for each record of `peer` that was not taken."""
         agent.figures.rejected[peer] += len(faults)
         now = asyncio.get_running_loop().time()
@@ -37,5 +37,5 @@ class Complaints:
             more = self._untold.pop(peer, 0)
             agent.warn(KIND, "", peer, f"{fault} ({more} others were not told)" if more else fault)
 
-    def _crowded(self, agent: Agent) -> bool:
+    def _crowded(self, agent: Memory) -> bool:
         return sum(1 for e in agent.events if e.kind == KIND) >= SHARE

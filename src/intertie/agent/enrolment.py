@@ -102,8 +102,29 @@ class Enrolment:
     async def admit(self, join: Join, records: Sequence[Record], sender: str) -> None:
         """Let in who shows the secret of an invitation. Forbidden otherwise, without saying what was wrong."""
         agent = self.agent
-        entry = json.loads(agent.local.get(SPACE, {}).get(join.name, "{}"))
+        await agent.catch_up()
         site = _site_of(records, sender)
+        entry = self._invited(join, site, sender)
+        assert site is not None
+        agent.needs_its_past()
+        record, body = site
+        incarnation = record.order.incarnation
+        introduction = IntroductionBody(site=sender, root=body.root, address=body.address, incarnation=incarnation)
+        used = LocalEntry(SPACE, sender, json.dumps({**entry, "root": body.root}))
+        again = sender in trust.pins(agent.table)
+
+        def admission(situation: Situation) -> list[Draft]:
+            self._invited(join, site, sender)  # another agent of this site may have let somebody in with it meanwhile
+            return _admission(situation, introduction)
+
+        await agent.write(admission, [used])
+        if not again:
+            agent.tell("peer", sender, sender, "joined by invitation")
+
+    def _invited(self, join: Join, site: tuple[Record, SiteBody] | None, sender: str) -> dict[str, str]:
+        """The invitation, as kept, if this sender may use it. Forbidden otherwise."""
+        agent = self.agent
+        entry: dict[str, str] = json.loads(agent.local.get(SPACE, {}).get(join.name, "{}"))
         wrong = (
             not entry
             or site is None
@@ -115,15 +136,7 @@ class Enrolment:
             raise Forbidden("this invitation is not valid: unknown, used, or past its time", hint="ask for a new one")
         if entry["root"] not in ("", site[1].root) or (entry["root"] and sender not in trust.pins(agent.table)):
             raise Forbidden("this invitation was used by another key")
-        agent.needs_its_past()
-        record, body = site
-        incarnation = record.order.incarnation
-        introduction = IntroductionBody(site=sender, root=body.root, address=body.address, incarnation=incarnation)
-        used = LocalEntry(SPACE, sender, json.dumps({**entry, "root": body.root}))
-        again = sender in trust.pins(agent.table)
-        await agent.write(lambda s: _admission(s, introduction), [used])
-        if not again:
-            agent.tell("peer", sender, sender, "joined by invitation")
+        return entry
 
     # ── Joining ────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -8,9 +8,10 @@ answers durable, and sends them back. A site that cannot be called asks its peer
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from intertie.agent import causes, observed
 from intertie.agent.agent import Agent
@@ -20,6 +21,7 @@ from intertie.agent.volatile import Whispers
 from intertie.model import wire
 from intertie.model.bodies import IntroductionBody
 from intertie.model.codec import decode as decode_record
+from intertie.model.codec import one_line
 from intertie.model.errors import Forbidden, IntertieError, Unavailable
 from intertie.model.records import Cursor, Record
 from intertie.model.wire import MAX_BATCH, MAX_PAGE, Message
@@ -61,6 +63,9 @@ class Exchange:
     @observed.answered
     async def handle(self, caller: str | None, request: bytes) -> bytes:
         """The reply to one call. Errors of the tree go to the transport, which answers them with few words."""
+        if self.agent.cut_off:
+            # Another agent of this site may know more by now; who has no store promises nothing.
+            raise Unavailable(f"{self.agent.site} cannot reach its store")
         message, faults = wire.decode(request, decode_record)
         causes.begin(message)
         if caller is None:
@@ -71,7 +76,7 @@ class Exchange:
         if caller != message.sender or caller not in trust.pins(self.agent.table):
             raise Forbidden(f"{caller} may not speak for {message.sender}")
         # Not before: what a stranger sends is worth no line in the log, and no event that pushes out another.
-        self._complain(caller, faults)
+        self.agent.complaints.hear(self.agent, caller, tuple(faults))
         self._answering.add(caller)
         try:
             return await self._answer(caller, message)
@@ -132,26 +137,17 @@ class Exchange:
             return
         if not message.recover:
             self._meanwhile.pop(peer, None)
-        held = self._held(peer)
-        records = [r for r in message.records if self._genuine(r, peer, pinned)]
-        # Only what follows on without a gap moves the cursor; after a gap our next word says so, and it comes again.
-        # So does an adoption that is not understood yet.
-        follows = message.since <= held and not self._puzzled(peer, message.records)
-        if message.boot != agent.read_of(peer) and Cursor() < message.opened < held:
-            follows = False  # It is behind its own past: what was read of it before says so, until it knows.
-        cursor = max(held, message.upto) if follows else None
-        if message.recover:
-            # What returns to a site that takes its own past back lies below what it says meanwhile.
-            if peer not in self._meanwhile:
-                await agent.read_anew(peer)
-            self._meanwhile[peer], cursor = cursor or held, None
-        await agent.take(peer, records, cursor, message.held, message.boot)
+        elif peer not in self._meanwhile:
+            self._meanwhile[peer] = self._held(peer)
+            await agent.read_anew(peer)
+        await agent.take(peer, partial(self._judged, message, pinned), message.held, message.boot)
         if agent.recovering and peer not in agent.told_by and (message.returns or message.returned):
             await self._take_back(peer, message, answers or not pinned.address)
         self.whispers.heard(peer, message.volatile)
         self._noted(message)
         state = agent.peer(peer)
         state.recovers, state.recovers_after = message.recover, message.recover_after
+        agent.relay_heard(peer, message.volatile, called=not answers)
 
     def _noted(self, message: Message) -> None:
         """The peer lives."""
@@ -164,6 +160,22 @@ class Exchange:
         state.boot = message.boot
         state.recovers = False
 
+    def _judged(self, message: Message, pinned: IntroductionBody) -> tuple[list[Record], Cursor | None]:
+        """What is believed of a peer's records, and how far it has been read with them; None: as before."""
+        peer = message.sender
+        held = self._held(peer)
+        records = [r for r in message.records if self._genuine(r, peer, pinned)]
+        # Only what follows on without a gap moves the cursor; after a gap our next word says so, and it comes again.
+        # So does an adoption that is not understood yet.
+        follows = message.since <= held and not self._puzzled(peer, message.records)
+        if message.boot != self.agent.read_of(peer) and Cursor() < message.opened < held:
+            follows = False  # It is behind its own past: what was read of it before says so, until it knows.
+        cursor = max(held, message.upto) if follows else None
+        if message.recover:
+            # What returns to a site that takes its own past back lies below what it says meanwhile.
+            self._meanwhile[peer], cursor = cursor or held, None
+        return records, cursor
+
     def _genuine(self, record: Record, peer: str, pinned: IntroductionBody) -> bool:
         """Whether a record may be believed: the peer's own, signed by its root, and within what a peer may say."""
         problem: str | None = "it cannot be judged here"
@@ -175,7 +187,7 @@ class Exchange:
         if problem is None and not self.agent.ports.keys.verify(pinned.root, record):
             problem = "the signature is not its home's"
         if problem is not None:
-            self._complain(peer, (f"{record.id}: {problem}",))
+            self.agent.complaints.hear(self.agent, peer, (f"{record.id}: {problem}",))
         return problem is None
 
     def _held(self, peer: str) -> Cursor:
@@ -195,7 +207,7 @@ class Exchange:
         beyond = max((r.cursor for r in own), default=Cursor())
         if beyond > agent.last:
             await agent.behind(peer, beyond)
-        done = await agent.take(peer, own, None, agent.acked.get(peer, Cursor()))
+        done = await agent.take(peer, lambda: (own, None), agent.acked.get(peer, Cursor()))
         agent.disputed.update((r.id, r) for r in done.equivocations)
         if not asked:
             return
@@ -203,9 +215,6 @@ class Exchange:
         agent.tell("recovered", "", peer, f"{len(own)} own records came back from {peer}")
         if message.returns:
             await agent.told(peer)
-
-    def _complain(self, peer: str, faults: Iterable[str]) -> None:
-        self.agent.complaints.hear(self.agent, peer, tuple(faults))
 
     # ── Saying ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -270,8 +279,9 @@ class Exchange:
             pinned = trust.pins(self.agent.table).get(peer)
             if pinned is None:
                 return
-            if not pinned.address:
-                await self.agent.news.wait(None)
+            if not pinned.address or not self.agent.leads:
+                # Who stands by may come to lead without any news.
+                await self.agent.news.wait(None if self.agent.leads else QUICK)
                 continue
             wait = 0.0 if self.agent.settings.address else HOLD
             if await self._call(peer, pinned, wait) and not wait:
@@ -284,8 +294,8 @@ class Exchange:
             pinned = trust.pins(agent.table).get(peer)
             # What is new for a peer that calls us just now goes with the reply; to one that is lost, with the beat.
             quiet = peer in self._answering or agent.peer(peer).failures or pinned is None or not pinned.address
-            if quiet or pinned is None or not concerning(agent.table, peer, said):
-                await agent.news.wait(None)
+            if quiet or not agent.leads or pinned is None or not concerning(agent.table, peer, said):
+                await agent.news.wait(None if agent.leads else QUICK)
             elif await self._call(peer, pinned, 0.0) and self._said.get(peer, Cursor()) <= said:
                 # It answers, but does not take it in: the beat is soon enough to try again (invariant I18).
                 await asyncio.sleep(agent.settings.heartbeat)
@@ -323,7 +333,7 @@ class Exchange:
         reply, faults = wire.decode(raw, decode_record)
         if reply.sender != peer:
             raise Unavailable(f"{peer} answered as {reply.sender}", code="owner-silent")
-        self._complain(peer, faults)
+        self.agent.complaints.hear(self.agent, peer, tuple(faults))
         if not wait and not verify:
             agent.peer(peer).rtt_ms = (loop.time() - begun) * 1000
         self._said[peer] = reply.held
@@ -352,6 +362,7 @@ class Exchange:
             self.agent.news.ring()
         state.failures += 1
         state.problem = error.detail
+        self.agent.relay("silent", peer=peer, count=state.failures, problem=one_line(error.detail))
         # Jitter, so that a returning site is not met by all its peers at once (invariant I18).
         await asyncio.sleep(
             min(0.5 * 2 ** min(state.failures - 1, 6), LONGEST_BACKOFF) * self.agent.ports.chance.uniform(0.5, 1.0)

@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from intertie.model.errors import Conflict, Forbidden, IntertieError, NotFound, Refused, Unavailable
-from intertie.model.storage import Committed
+from intertie.model.storage import Committed, Overtaken
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Bounds of the buckets of all durations: from a commit on a good disk to a call that is given up."""
 OUTCOMES: tuple[tuple[type[BaseException], str], ...] = (
     (Conflict, "conflict"),
+    (Overtaken, "conflict"),
     (Refused, "refused"),
     (Forbidden, "forbidden"),
     (NotFound, "refused"),
@@ -108,6 +109,8 @@ class Figures:
         with timed(self.commits, (), self.commit_seconds):
             try:
                 done = await writing
+            except Overtaken:
+                raise  # it is decided again: the store is well
             except Unavailable as error:
                 self.store_problem = error.detail
                 raise

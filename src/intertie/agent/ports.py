@@ -11,7 +11,7 @@ from typing import Protocol
 from intertie.model.bodies import Address
 from intertie.model.items import Inventory, Item, Key, NetworkFacts, Segment
 from intertie.model.records import Draft, Order, Record
-from intertie.model.storage import Batch, Committed, Seal, Snapshot
+from intertie.model.storage import Batch, Beat, Change, Committed, Seal, Snapshot
 
 
 class Store(Protocol):
@@ -20,6 +20,24 @@ class Store(Protocol):
     async def open(self, incarnation_at_least: int) -> Snapshot: ...
     async def commit(self, batch: Batch, seal: Seal) -> Committed: ...
     async def close(self) -> None: ...
+
+
+class Shared(Protocol):
+    """A store that several agents of the site have open at once: its `commit` may raise Overtaken."""
+
+    async def catch_up(self) -> Change | None:
+        """What the others committed since this was last asked, or told by Overtaken; None: nothing. StorageError if
+        that cannot be known, Damaged if the store is not what it was: then only starting anew helps."""
+        ...
+
+    async def beat(self) -> Beat:
+        """Waits until the others commit or say something, for a second at most. StorageError while the store cannot
+        be reached; the next beat tries again."""
+        ...
+
+    def relay(self, words: str) -> None:
+        """Says something to the others, soon; it need not reach them."""
+        ...
 
 
 class Keys(Protocol):

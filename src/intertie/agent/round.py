@@ -18,6 +18,7 @@ from intertie.agent.exchange import SILENT_AFTER
 from intertie.agent.health import Health
 from intertie.agent.ports import Cloud, Look, Transport
 from intertie.model.bodies import AnswerBody, SiteBody
+from intertie.model.codec import one_line
 from intertie.model.errors import IntertieError, Reason
 from intertie.model.items import Inventory, Item, ItemKind, Key, Segment, key
 from intertie.model.records import Draft, Kind
@@ -172,6 +173,8 @@ class Rounds:
         agent.unblock(BLOCKED)
         await upkeep.write_again(agent)
         await self._look_again()
+        if not agent.leads:
+            return await self._stand_by()
         alone = not agent.cloned_at()
         if alone:
             await agent.write(self._site_facts)
@@ -179,14 +182,14 @@ class Rounds:
             await self._settle()
         found = await self._plan()
         self._tell_faults()
-        if found is self._quiet and alone:
+        if found is self._quiet and alone and not agent.failures:
             await self.health.keep()
             await self._end_of_round()
             return Report(plan=found.plan)
         self._quiet, plan = None, found.plan
         self.orphans = plan.orphans
         failures = [f for c in plan.changes if (f := await self._carry_out(c)) is not None]
-        agent.failures = {k[1]: reason.text for k, reason in failures}
+        self._note_failures({k[1]: reason.text for k, reason in failures})
         segments = tuple(sorted((i for i in found.wanted if isinstance(i, Segment)), key=key))
         failures += [(key(s), _loop(agent.site)) for s in segments if s.blocked]
         await self.health.watch(segments)
@@ -214,13 +217,33 @@ class Rounds:
             self.agent.ports.log.warning("record passed over", record=id, why=found[id])
         self._faults = dict(found)
 
+    async def _stand_by(self) -> Report:
+        """Another agent of this site does what is to be done; this one knows how things are, and measures, so that it
+        can answer users and take over."""
+        found = await self._plan()
+        self._quiet, self.orphans = None, found.plan.orphans
+        self.agent.listen(SILENT_AFTER * self.agent.settings.heartbeat)
+        await self.health.watch(tuple(sorted((i for i in found.wanted if isinstance(i, Segment)), key=key)))
+        self._audited = float("-inf")
+        return Report(plan=found.plan)
+
+    async def look(self) -> None:
+        """Know what the cloud holds now: among several agents, what the leader made of it since the last round."""
+        self.agent.inventory = replace(await self._look(), vnis=self.agent.inventory.vnis)
+
+    def _note_failures(self, failures: dict[str, str]) -> None:
+        if failures != self.agent.failures:
+            self.agent.relay("failed", failed=[(id, one_line(why)) for id, why in failures.items()])
+        self.agent.failures = failures
+
     async def _look_again(self) -> None:
         """Look at the inventory; answers follow what changed in it (ports that went, networks that came)."""
         before = self.agent.inventory
         now = replace(await self._look(), vnis=before.vnis)
         if now != before:
             self.agent.inventory = now
-            await self._settle()
+            if self.agent.leads:
+                await self._settle()
 
     async def _settle(self) -> None:
         self._audited = asyncio.get_running_loop().time()

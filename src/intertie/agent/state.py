@@ -1,4 +1,4 @@
-"""What an agent knows besides records: of its peers' reachability, of what happened, and that something did."""
+"""What an agent is and knows besides records: its settings, its ports, its peers' reachability, and what happened."""
 
 from __future__ import annotations
 
@@ -6,9 +6,35 @@ import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from intertie.agent.ports import Chance, Clock, Ids, Keys, Log, Shared, Store, Tracer, Untraced
+from intertie.model.bodies import Location
 from intertie.model.records import Cursor
 
 START = Cursor()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Of one site, from site.toml."""
+
+    name: str
+    version: str
+    address: str = ""
+    """host:port where peers call this site; "" behind NAT."""
+    location: Location | None = None
+    introductions: str = "ask"
+    """accept, ask or never: what becomes of sites that a peer introduces."""
+    heartbeat: float = 10.0
+    call_timeout: float = 15.0
+    round_every: float = 5.0
+    probe_window: float = 6.0
+    """Seconds for which a probe that crossed makes a pair `ready`."""
+    probe_every: float = 1.0
+    """Seconds between probes of a pair that has settled."""
+    probe_budget: float = 50.0
+    """Segment probes a second, at most, whatever the number of Vpns."""
+    certificate_days: float = 30.0
+    """Days before its end from which a certificate is warned of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +68,21 @@ class Peer:
     """It lost its store and asks for its records back,"""
     recovers_after: Cursor = START
     """from here on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What the agent needs of the world to keep records, and to say what it does."""
+
+    store: Store
+    keys: Keys
+    clock: Clock
+    ids: Ids
+    chance: Chance
+    log: Log
+    tracer: Tracer = field(default_factory=Untraced)
+    shared: Shared | None = None
+    """The store again, if other agents of this site have it open too."""
 
 
 @dataclass(slots=True)

@@ -11,19 +11,29 @@ from dataclasses import dataclass
 from intertie.model.records import Cursor, Record
 from intertie.model.storage import Batch, Committed, LocalEntry
 
+Judge = Callable[[], tuple[Sequence[Record], Cursor | None]]
+"""Of what a peer sent: the records that are taken, and how far it has been read with them (None: as before)."""
+
 
 @dataclass(eq=False, slots=True)
 class Heard:
-    """What a peer said in one message: its verified records, how far it has now been read, how far it has read this
-    site, and its lineage."""
+    """What a peer said in one message: how its records are judged, how far it has read this site, and its lineage."""
 
     peer: str
-    records: tuple[Record, ...]
-    cursor: Cursor | None
+    judged: Judge
     acked: Cursor
     of: str = ""
+    records: tuple[Record, ...] = ()
+    """Those that are taken,"""
+    cursor: Cursor | None = None
+    """and how far the peer has now been read with them; both as of the last `judge`."""
     done: Committed | None = None
     error: Exception | None = None
+
+    def judge(self) -> None:
+        """By what is known now."""
+        records, self.cursor = self.judged()
+        self.records = tuple(records)
 
     def moves(self, cursors: Mapping[str, Cursor]) -> bool:
         """Whether the peer has now been read further, or elsewhere, than `cursors` say."""

@@ -11,13 +11,13 @@ from intertie.model.bodies import AnswerBody
 from intertie.model.records import Record
 
 if TYPE_CHECKING:
-    from intertie.agent.agent import Agent
+    from intertie.agent.memory import Memory
 
 EVENTS = 1024
 """Events that are kept."""
 
 
-def note(agent: Agent, line: Callable[..., None], kind: str, about: tuple[str, str], what: str) -> None:
+def note(agent: Memory, line: Callable[..., None], kind: str, about: tuple[str, str], what: str) -> None:
     """`line` is the log's, of the level that it deserves; `about` an id ("" for none) and a site."""
     id, site = about
     cause = agent.causes.lately(id) or current()

@@ -42,7 +42,9 @@ class Whispers:
             if peer in vpn.header.names
             for _, body in islice(self.local_hosts(vpn), MOST_HOSTS)
         ]
-        return Volatile(sights=self.health.tell(peer), hosts=tuple(hosts))
+        # Differences to what was told before are told by one: of several agents by the one that leads.
+        sights = self.health.tell(peer) if self.agent.leads else ()
+        return Volatile(sights=sights, hosts=tuple(hosts))
 
     def unheard(self, peer: str) -> None:
         """A call to the peer failed: what it was told last is told again."""

@@ -37,6 +37,10 @@ LONGEST_WORD = 5.0
 """Seconds for which a verification waits for a member's agent to say anything."""
 
 
+class _MadeBefore(Exception):
+    """The Vpn that was asked for is there already: its id."""
+
+
 class Vpns:
     """The use cases."""
 
@@ -111,9 +115,14 @@ class Vpns:
         id, now = self._id(), self.agent.now()
 
         def decide(s: Situation) -> list[Draft]:
+            if before := again.made(self._stands):
+                raise _MadeBefore(before)  # by another agent of this site, meanwhile
             return [as_planned(s, None, change.new_vpn(s, request, caller.project, id, now), base)]
 
-        await self.agent.write(decide, again.notes(id))
+        try:
+            await self.agent.write(decide, again.notes(id))
+        except _MadeBefore as found:
+            return str(found)
         return id
 
     def _id(self) -> str:

@@ -56,6 +56,9 @@ def init(
     systemd: Annotated[
         bool, typer.Option("--systemd", help="Make nothing; print a unit that runs the agent.")
     ] = False,
+    store: Annotated[
+        str, typer.Option(metavar="URL", help="postgresql://…: a database that several agents of the site share.")
+    ] = "",
 ) -> None:
     """Make a site: its directory, settings and key. Nothing runs yet."""
     if systemd:
@@ -63,7 +66,8 @@ def init(
         return
     if not name:
         raise usage("a site has a name", "--name NAME")
-    call(INIT, name=name, dir=session.dir, location=_place(location), underlay=underlay or None)
+    place = _place(location)
+    call(INIT, name=name, dir=session.dir, location=place, underlay=underlay or None, store=store)
     if session.screen.is_json:
         session.screen.document({"name": name, "dir": str(session.dir)})
         return

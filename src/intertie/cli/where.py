@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ DEFAULT_PROJECT = "demo"
 START = "start one: intertie init --name NAME --dir DIR, then intertie agent run --dir DIR; or try intertie demo"
 SOCKET = "api.sock"
 _PATIENCE = 1.0
+_TAKEOVER = 0.3
+"""Seconds."""
 _LONGEST_PATH = 100
 """Octets of a socket's path that fit its address everywhere; longer ones are reached through /proc."""
 
@@ -112,8 +115,14 @@ def _kept(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _answering(dir: Path) -> Path:
     path = dir / SOCKET
-    if found := _listening(path):
-        return found
+    until = time.monotonic() + _TAKEOVER
+    while True:
+        if found := _listening(path):
+            return found
+        # Of several agents of a directory another one takes the socket over when one ends: a moment later.
+        if not (dir / "api.lock").exists() or time.monotonic() > until:
+            break
+        time.sleep(_TAKEOVER / 10)
     raise Problem("unreachable", f"no agent answers at {path}", f"intertie agent run --dir {dir}")
 
 

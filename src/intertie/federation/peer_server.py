@@ -32,8 +32,12 @@ _STATUS: dict[type[IntertieError], int] = {Unauthenticated: 401, Forbidden: 403,
 _OUT_OF = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
-def listen(host: IPv4Address | IPv6Address | None, port: int) -> socket.socket:
-    """A listening TCP socket; None: every address, of both IP versions where the machine has both.
+def listen(
+    host: IPv4Address | IPv6Address | None, port: int, options: tuple[int, ...] = (socket.SO_REUSEADDR,)
+) -> socket.socket:
+    """A listening TCP socket; None: every address, of both IP versions where the machine has both. `options` of
+    SOL_SOCKET are switched on before it is bound: with SO_REUSEPORT several processes of a user share the port, and
+    each new connection goes to one that lives.
 
     Raises OSError. Connections queue in it until it is served.
     """
@@ -43,9 +47,10 @@ def listen(host: IPv4Address | IPv6Address | None, port: int) -> socket.socket:
     except OSError:
         if host is not None:
             raise
-        return listen(IPv4Address(0), port)
+        return listen(IPv4Address(0), port, options)
     try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        for option in options:
+            sock.setsockopt(socket.SOL_SOCKET, option, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host is not None))
         sock.bind((str(host) if host is not None else "", port))
@@ -54,7 +59,7 @@ def listen(host: IPv4Address | IPv6Address | None, port: int) -> socket.socket:
         sock.close()
         # IPv6 can also be compiled in and switched off, and then only binding says so.
         if host is None and family == socket.AF_INET6:
-            return listen(IPv4Address(0), port)
+            return listen(IPv4Address(0), port, options)
         raise
     sock.setblocking(False)
     return sock

@@ -99,6 +99,39 @@ class Snapshot:
     behind: Cursor | None = None
     """The store had once come this far and has not now: it was lost, or an older copy was put back. The
     incarnation is already above; take own records back from peers before anything is allocated (rule 18)."""
+    opened: Cursor | None = None
+    """With a lineage: the last place that had been given when it began."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What other agents of this site have made durable in the store that they share, as it stands now."""
+
+    records: tuple[Record, ...] = ()
+    dropped: tuple[str, ...] = ()
+    """Ids that are there no more."""
+    cursors: Mapping[str, Cursor | None] = field(default_factory=dict)
+    acked: Mapping[str, Cursor | None] = field(default_factory=dict)
+    local: tuple[LocalEntry, ...] = ()
+    incarnation: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """What an agent hears from the store that it shares, once or twice a second and whenever others wrote."""
+
+    lineage: str
+    """As `Snapshot.lineage`; it changes when the database was moved or copied, so that two copies do not share it."""
+    leads: bool
+    """Whether this agent holds the lease for the next LEASE seconds."""
+    news: bool
+    """Others have committed what this agent has not seen."""
+    said: tuple[str, ...] = ()
+    """What others said by `relay`, in their order."""
+
+
+LEASE = 3.0
+"""Seconds for which the lease is given. It saves work; nothing depends on it but the work that two would do twice."""
 
 
 class StorageError(Unavailable):
@@ -111,6 +144,15 @@ class Damaged(StorageError):
 
 class InUse(StorageError):
     """Another process has the database open: one agent a site on SQLite."""
+
+
+class Overtaken(StorageError):
+    """Another agent of this site committed first: the batch was decided on what stands no more, and nothing of it
+    was written. Take over `change`, decide again. Only from a store that several agents share."""
+
+    def __init__(self, change: Change) -> None:
+        super().__init__("another agent of this site was first", hint="try again")
+        self.change = change
 
 
 class TooNew(StorageError):

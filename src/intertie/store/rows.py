@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Table, and_, bindparam, delete, insert, selec
 
 from intertie.model.errors import IntertieError
 from intertie.model.records import Cursor, Order, Record
-from intertie.model.storage import Batch, Damaged
+from intertie.model.storage import Batch, Damaged, LocalEntry
 from intertie.store import schema
 from intertie.store.rules import Settled, Standing, advanced
 
@@ -185,6 +185,37 @@ def load(connection: Connection, site: str, decode: Decode) -> tuple[Loaded, Cur
     found = sorted((row[0], *row[-2:]) for row in schema.checked(connection, schema.records))
     decoded = tuple(_decoded(decode, id, raw, signature) for id, raw, signature in found)
     return Loaded(decoded, by_direction[READ], by_direction[ACKED], local), Cursor(incarnation, seq)
+
+
+def some_records(connection: Connection, decode: Decode, ids: Iterable[str]) -> list[Record]:
+    """Those of `ids` that are there. Damaged as in `load`."""
+    found: list[Record] = []
+    for chunk in _chunks(ids):
+        for row in schema.checked(connection, schema.records, schema.records.c.id.in_(chunk)):
+            found.append(_decoded(decode, row[0], *row[-2:]))
+    return found
+
+
+def some_cursors(connection: Connection, direction: str, peers: Iterable[str]) -> dict[str, Cursor | None]:
+    """peer → its cursor; None: there is none."""
+    found: dict[str, Cursor | None] = dict.fromkeys(peers)
+    columns = schema.cursors.c
+    for chunk in _chunks(list(found)):
+        these = columns.direction == direction, columns.peer.in_(chunk)
+        for _, peer, incarnation, seq in schema.checked(connection, schema.cursors, *these):
+            found[peer] = Cursor(incarnation, seq)
+    return found
+
+
+def some_local(connection: Connection, keys: Iterable[tuple[str, str]]) -> list[LocalEntry]:
+    """The values of these (space, key); None where there is none."""
+    found: dict[tuple[str, str], str | None] = dict.fromkeys(keys)
+    columns = schema.local.c
+    for chunk in _chunks(list(found)):
+        these = tuple_(columns.space, columns.key).in_(chunk)
+        for space, key, value in schema.checked(connection, schema.local, these):
+            found[space, key] = value
+    return [LocalEntry(space, key, value) for (space, key), value in found.items()]
 
 
 def _decoded(decode: Decode, id: str, raw: bytes, signature: bytes) -> Record:

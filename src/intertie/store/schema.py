@@ -19,6 +19,7 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
     Connection,
     Index,
     Integer,
@@ -111,12 +112,12 @@ def summed(table: Table) -> list[Column[Any]]:
     return [column for column in table.columns if column.name != "checksum"]
 
 
-def checked(connection: Connection, table: Table) -> list[tuple[Any, ...]]:
+def checked(connection: Connection, table: Table, *where: ColumnElement[bool]) -> list[tuple[Any, ...]]:
     """The rows of `table`, by its columns in `summed`. Damaged names the first one whose checksum does not hold."""
     rows: list[tuple[Any, ...]] = []
     columns = summed(table)
     types = [column.type.python_type for column in columns]
-    for kept, *values in connection.execute(select(table.c.checksum, *columns)):
+    for kept, *values in connection.execute(select(table.c.checksum, *columns).where(*where)):
         # One bit makes a text of octets in SQLite, with the same checksum.
         if checksum(values) != kept or not all(map(isinstance, values, types)):
             raise Damaged(f"a row of its table {table.name} ({str(values[0])[:80]!r}) is not what was written")

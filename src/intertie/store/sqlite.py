@@ -1,8 +1,6 @@
 """The store of one agent: an SQLite file, forced to disk before a commit returns (rule 3, I3).
 
-One thread owns the only connection. Batches that wait while the disk is busy go into one transaction together
-(group commit), each in a savepoint of its own, so that a conflict in one does not touch the others; their callers
-hear of it after the COMMIT has returned, never before.
+Batches that wait while the disk is busy go into one transaction together (`store.group`).
 
 Files beside the database at `path`:
 
@@ -16,29 +14,23 @@ A store that is not as it was written is refused with `Damaged`, and stays as it
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import os
 import sqlite3
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
 
-from sqlalchemy import URL, Connection, Engine, NestedTransaction, StaticPool, create_engine, event
+from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from intertie.model.records import Cursor
 from intertie.model.storage import Batch, Committed, Damaged, InUse, Seal, Snapshot, StorageError
-from intertie.store import rows, schema
+from intertie.store import rows
+from intertie.store.group import Waiting, Writer, write_group
 from intertie.store.marker import Marker
-from intertie.store.rules import settle, touched
+from intertie.store.opening import take_up
 from intertie.store.wal import lost_behind
 
-GROUP = 256
-"""Batches in one transaction at most, so that nobody's commit waits for an endless one."""
 _BUSY_SECONDS = 5.0
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
@@ -64,47 +56,6 @@ _SQLITE_WORDS = {
 _BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-@dataclass(slots=True, eq=False)
-class _Waiting:
-    """A batch on its way, and who waits for it."""
-
-    batch: Batch
-    seal: Seal
-    done: Future[Committed] = field(default_factory=Future)
-    outcome: Committed | None = None
-    error: BaseException | None = None
-
-    def resolve(self) -> None:
-        if self.error is not None:
-            self.done.set_exception(self.error)
-        elif self.outcome is not None:
-            self.done.set_result(self.outcome)
-
-
-class _Savepoint:
-    """One batch within the group's transaction. What its own work raises undoes it alone and goes to its caller;
-    what the database raises is everybody's and passes through."""
-
-    def __init__(self, connection: Connection, waiting: _Waiting) -> None:
-        self._connection = connection
-        self._waiting = waiting
-
-    def __enter__(self) -> None:
-        self._nested: NestedTransaction = self._connection.begin_nested()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        if error is None:
-            self._nested.commit()
-        elif isinstance(error, DBAPIError):
-            return False
-        else:
-            self._nested.rollback()
-            self._waiting.error = error
-        return True
-
-
 class SqliteStore:
     """Implements the agent's port `Store`; see `model.storage` for what its methods mean.
 
@@ -118,19 +69,16 @@ class SqliteStore:
         self._site = site
         self._decode = decode
         self._marker = Marker(marker or path.with_name(path.name + ".marker"))
-        self._waiting: deque[_Waiting] = deque()
-        self._thread: ThreadPoolExecutor | None = None
+        self._writer = Writer(f"the store {path}", self._write)
         self._files = ExitStack()
         self._database = ExitStack()
         self._connection: Connection | None = None
 
     async def open(self, incarnation_at_least: int = 0) -> Snapshot:
-        if self._thread is not None:
-            raise StorageError(f"the store {self._path} is open already")
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._writer.start()
         opened = False
         try:
-            snapshot = await asyncio.wrap_future(self._thread.submit(self._open, incarnation_at_least))
+            snapshot = await self._writer.run(lambda: self._open(incarnation_at_least))
             opened = True
             return snapshot
         finally:
@@ -139,19 +87,11 @@ class SqliteStore:
 
     async def commit(self, batch: Batch, seal: Seal) -> Committed:
         """A caller that is cancelled meanwhile does not learn whether its batch was written."""
-        if self._thread is None:
-            raise StorageError(f"the store {self._path} is not open")
-        waiting = _Waiting(batch, seal)
-        self._waiting.append(waiting)
-        self._thread.submit(self._write_waiting)
-        return await asyncio.wrap_future(waiting.done)
+        return await self._writer.commit(batch, seal)
 
     async def close(self) -> None:
         """Writes what is waiting, then lets go of the files. Closing twice does no harm."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            await asyncio.wrap_future(thread.submit(self._close))
-            thread.shutdown(wait=False)
+        await self._writer.stop(self._close)
 
     # ── In the store's thread ──────────────────────────────────────────────────────────────────────────────
 
@@ -166,38 +106,13 @@ class SqliteStore:
             _make_private(self._path)
             connection = self._connect()
             with connection.begin():
-                snapshot = self._take_up(connection, incarnation_at_least, reached)
+                floor = (incarnation_at_least, reached)
+                snapshot = take_up(connection, self._site, self._decode, _check_structure, floor)
             _sync_directory(self._path.parent)
             self._marker.write(Cursor(snapshot.incarnation, snapshot.seq), durable=True)
             return snapshot
         except (StorageError, DBAPIError, OSError, UnicodeError) as error:
             raise self._explained(error, opening=True) from error
-
-    def _take_up(self, connection: Connection, at_least: int, reached: Cursor | None) -> Snapshot:
-        fresh = schema.bring_up(connection)
-        if fresh:
-            rows.make_head(connection, self._site)
-        else:
-            _check_structure(connection)
-        loaded, last = rows.load(connection, self._site, self._decode)
-        behind = reached if reached is not None and reached > last else None
-        incarnation = max(last.incarnation, at_least)
-        if fresh or behind:
-            # Above everything that the lost or newer copy can have written, whatever part of it is known.
-            incarnation = max(incarnation, reached.incarnation if reached else 0) + 1
-        if incarnation > last.incarnation:
-            raised = replace(rows.head(connection), last=Cursor(incarnation, last.seq))
-            rows.set_head(connection, self._site, raised)
-        return Snapshot(
-            records=loaded.records,
-            cursors=loaded.cursors,
-            acked=loaded.acked,
-            local=loaded.local,
-            incarnation=incarnation,
-            seq=last.seq,
-            fresh=fresh,
-            behind=behind,
-        )
 
     def _connect(self) -> Connection:
         if self._connection is None:
@@ -208,27 +123,12 @@ class SqliteStore:
             self._connection = connection
         return self._connection
 
-    def _write_waiting(self) -> None:
-        group: list[_Waiting] = []
-        while self._waiting and len(group) < GROUP:
-            waiting = self._waiting.popleft()
-            if waiting.done.set_running_or_notify_cancel():
-                group.append(waiting)
-        try:
-            if group:
-                self._write(group)
-        finally:
-            for waiting in group:
-                if not waiting.done.done():
-                    waiting.done.set_exception(StorageError(f"the writer of {self._path} stopped"))
-
-    def _write(self, group: list[_Waiting]) -> None:
+    def _write(self, group: list[Waiting]) -> None:
         try:
             connection = self._connect()
             with connection.begin():
-                before = head = rows.head(connection)
-                for waiting in group:
-                    head = self._attempt(connection, waiting, head)
+                before = rows.head(connection)
+                head, _ = write_group(connection, group, before, self._site)
                 if head != before:
                     rows.set_head(connection, self._site, head)
         except DBAPIError as error:
@@ -240,15 +140,6 @@ class SqliteStore:
             self._marker.write(head.last)
         for waiting in group:
             waiting.resolve()
-
-    def _attempt(self, connection: Connection, waiting: _Waiting, head: rows.Head) -> rows.Head:
-        """The head after this batch; as it was, if the batch cannot be written."""
-        with _Savepoint(connection, waiting):
-            held = rows.standing(connection, touched(waiting.batch))
-            settled = settle(waiting.batch, held, head.last, self._site, waiting.seal)
-            head = rows.write(connection, waiting.batch, settled, head)
-            waiting.outcome = settled.committed
-        return head
 
     def _close(self) -> None:
         """Comes after all that waits: each batch has had a turn of the thread of its own."""

@@ -75,3 +75,26 @@ class LinkProbes(asyncio.DatagramProtocol):
 
     def error_received(self, exc: Exception) -> None:
         """ICMP errors: the probe's silence says as much."""
+
+
+class SharedLinkProbes(LinkProbes):
+    """Of one of several agents at one address: they share the port where they are asked, and any of them answers;
+    each asks from a port of its own, so that the answer comes to who asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._door: asyncio.DatagramTransport | None = None
+
+    async def open(self, address: Address, port: int = PORT) -> None:
+        await super().open(address, 0)
+        loop = asyncio.get_running_loop()
+        family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+        place = (str(address), port)
+        self._door, _ = await loop.create_datagram_endpoint(
+            LinkProbes, local_addr=place, family=family, reuse_port=True
+        )
+
+    def close(self) -> None:
+        super().close()
+        if self._door is not None:
+            self._door.close()

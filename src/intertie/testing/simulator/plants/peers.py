@@ -20,8 +20,8 @@ from intertie.testing.simulator.plants.plant import always, planted
 
 
 def _never_back(right: Any) -> Any:
-    async def wrong(self: Any, peer: str, records: Any, cursor: Any, acked: Cursor, of: str = "") -> Any:
-        return await right(self, peer, records, cursor, max(acked, self.acked.get(peer, Cursor())), of)
+    async def wrong(self: Any, peer: str, judge: Any, acked: Cursor, of: str = "") -> Any:
+        return await right(self, peer, judge, max(acked, self.acked.get(peer, Cursor())), of)
 
     return wrong
 

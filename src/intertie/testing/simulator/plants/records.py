@@ -32,9 +32,10 @@ def sent_before_durable(right: Any) -> Any:
 def cursor_durable_before_records(right: Any) -> Any:
     """How far a peer was read is made durable first, its records in a second commit: what dies between is lost."""
 
-    async def wrong(self: Any, peer: str, records: Any, cursor: Any, acked: Any, of: str = "") -> Any:
-        await right(self, peer, (), cursor, acked, of)
-        return await right(self, peer, records, None, acked, of)
+    async def wrong(self: Any, peer: str, judge: Any, acked: Any, of: str = "") -> Any:
+        records, cursor = judge()
+        await right(self, peer, lambda: ((), cursor), acked, of)
+        return await right(self, peer, lambda: (records, None), acked, of)
 
     return wrong
 
@@ -108,9 +109,12 @@ def commit_out_of_order(right: Any) -> Any:
 def record_encoded_again(right: Any) -> Any:
     """A peer's record is kept as this version would write it: what a later version said besides is lost."""
 
-    async def wrong(self: Any, peer: str, records: Any, cursor: Any, acked: Any, of: str = "") -> Any:
-        again = [replace(r, raw=encode(r.header, r.body)) for r in records]
-        return await right(self, peer, again, cursor, acked, of)
+    async def wrong(self: Any, peer: str, judge: Any, acked: Any, of: str = "") -> Any:
+        def again() -> Any:
+            records, cursor = judge()
+            return [replace(r, raw=encode(r.header, r.body)) for r in records], cursor
+
+        return await right(self, peer, again, acked, of)
 
     return wrong
 
