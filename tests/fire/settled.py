@@ -158,9 +158,8 @@ def out(rig: FireRig, ledger: Ledger, seconds: float = PATIENCE) -> float:
 def rounds(rig: FireRig, site: str) -> int:
     """How many rounds the agent has run."""
     text = rig[site].call("GET", "/metrics").text
-    return int(
-        float(next(line.split()[1] for line in text.splitlines() if line.startswith("intertie_rounds_total ")))
-    )
+    counts = [line.split()[1] for line in text.splitlines() if line.startswith("intertie_rounds_total{")]
+    return int(sum(float(count) for count in counts))
 
 
 def quiet(rig: FireRig) -> None:

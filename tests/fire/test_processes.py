@@ -6,10 +6,12 @@ import random
 import threading
 from pathlib import Path
 
+import httpx
+
 from tests.fire.conftest import Fire
 from tests.fire.settled import rounds
 from tests.fire.test_paths import agreed, make, state
-from tests.net.topologies.rig import until
+from tests.net.topologies.rig import Site, until
 
 
 def test_kill_nine_at_any_moment(fire: Fire) -> None:
@@ -47,12 +49,26 @@ def full(log: Path) -> bool:
     return not log.read_bytes().endswith(b"\n")
 
 
+def asked_in_vain(fire: Fire, site: str) -> bool:
+    """Ask for what is not there: each time is a line of the log."""
+    return bool(fire[site].call("GET", "/v1/networks/none").status_code == 404)
+
+
+def without_room(site: Site) -> bool:
+    """Whether the agent runs, and is not ready since it cannot keep anything."""
+    try:
+        told = site.client.get("/readyz", timeout=2.0)
+    except httpx.TransportError:
+        return False
+    return bool(told.status_code == 503 and told.json()["code"] == "storage")
+
+
 def test_full_disk(fire: Fire) -> None:
     """nantes cannot keep anything, not even a line of its log: it says so, promises nothing, reads on, forwards on,
     starts again if it is killed, and goes on when there is room."""
     with fire.story():
         fire.rig.fill_disk("nantes")
-        until("nantes' log is full", lambda: fire["nantes"].vpn("stretch") and full(fire["nantes"].directory / "log"))
+        until("nantes' log is full", lambda: asked_in_vain(fire, "nantes") and full(fire["nantes"].directory / "log"))
         for _ in range(20):
             assert fire["nantes"].vpn("stretch")["phase"] == "ready"
         told = fire.ledger.ask("nantes", "POST", "/v1/networks", {"name": "full", "prefix": "10.42.0.0/24"})
@@ -66,5 +82,5 @@ def test_full_disk(fire: Fire) -> None:
         assert fire.rig.alive("nantes")
         fire["nantes"].kill()
         fire["nantes"].start()
-        fire["nantes"].wait_ready()
+        until("nantes runs, and says what it lacks", lambda: without_room(fire["nantes"]))
         assert not fire.ledger.create_host("nantes", "full-again", "blue")
