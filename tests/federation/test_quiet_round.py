@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from intertie.model.items import key
+from intertie.model.items import Key, key
 from intertie.testing.federation import OPERATOR, Site, World
 from intertie.testing.virtual_time import run
 
@@ -81,6 +81,31 @@ async def _ports() -> None:
     await world.close()
 
 
+async def _stuck() -> None:
+    """A segment that should be gone still joins its network to others, where the new host's address may be in use."""
+    world, nantes, vpn = await settled()
+    usual = world.underlay.hindrance
+
+    async def stuck(site: str, verb: str, k: Key | None) -> None:
+        if (site, verb) == ("nantes", "remove"):
+            raise OSError("device or resource busy")
+        await usual(site, verb, k)
+
+    world.underlay.hindrance = stuck
+    await nantes.vpns.delete(OPERATOR, vpn, force=True, wait=5.0)
+    await world.until(lambda: not world.running["lyon"].segments())
+    await nantes.networks.create_host(OPERATOR, "h1", "blue")
+    report = await nantes.rounds.round()
+    assert nantes.segments()
+    assert not world.systems["nantes"].hosts
+    assert [r.text for _, r in report.failures if "is still on" in r.text]
+    world.underlay.hindrance = usual
+    await nantes.rounds.round()
+    assert not nantes.segments()
+    assert world.systems["nantes"].hosts
+    await world.close()
+
+
 def test_drift_is_seen() -> None:
     run(_drift())
 
@@ -91,6 +116,10 @@ def test_a_loop_is_seen_and_its_end() -> None:
 
 def test_a_failure_is_met_again() -> None:
     run(_failure())
+
+
+def test_nothing_new_is_joined_to_a_segment_that_should_be_gone() -> None:
+    run(_stuck())
 
 
 def test_ports_are_seen() -> None:

@@ -17,10 +17,10 @@ from intertie.agent.agent import Agent
 from intertie.agent.exchange import SILENT_AFTER
 from intertie.agent.health import Health
 from intertie.agent.ports import Cloud, Look, Transport
-from intertie.model.bodies import AnswerBody, SiteBody
+from intertie.model.bodies import AnswerBody, SiteBody, VpnKind
 from intertie.model.codec import one_line
 from intertie.model.errors import IntertieError, Reason
-from intertie.model.items import Inventory, Item, ItemKind, Key, Segment, key
+from intertie.model.items import Host, Inventory, Item, ItemKind, Key, Network, Segment, key
 from intertie.model.records import Draft, Kind
 from intertie.planning.admit import AGREED, Situation
 from intertie.planning.advertise import unsure
@@ -188,7 +188,7 @@ class Rounds:
             return Report(plan=found.plan)
         self._quiet, plan = None, found.plan
         self.orphans = plan.orphans
-        failures = [f for c in plan.changes if (f := await self._carry_out(c)) is not None]
+        failures = await self._carry_out_all(plan.changes)
         self._note_failures({k[1]: reason.text for k, reason in failures})
         segments = tuple(sorted((i for i in found.wanted if isinstance(i, Segment)), key=key))
         failures += [(key(s), _loop(agent.site)) for s in segments if s.blocked]
@@ -249,6 +249,24 @@ class Rounds:
         self._audited = asyncio.get_running_loop().time()
         await self.agent.settle()
 
+    async def _carry_out_all(self, changes: Iterable[Change]) -> list[tuple[Key, Reason]]:
+        """Each alone; but nothing new is joined to a segment that was to go and did not."""
+        failures: list[tuple[Key, Reason]] = []
+        stuck: dict[str, Segment] = {}
+        for change in changes:
+            item = change.item
+            joined = not isinstance(item, Network) and (isinstance(item, Host) or item.kind is VpnKind.L2)
+            if change.op == "+" and joined and (left := stuck.get(item.bridge)) is not None:
+                failures.append((key(item), _still_there(left)))
+                continue
+            failed = await self._carry_out(change)
+            if failed is None:
+                continue
+            failures.append(failed)
+            if change.op == "-" and isinstance(item, Segment) and item.kind is VpnKind.L2:
+                stuck[item.bridge] = item
+        return failures
+
     async def _carry_out(self, change: Change) -> tuple[Key, Reason] | None:
         driver = self.transport if isinstance(change.item, Segment) else self.cloud
         self.driver_calls += 1
@@ -289,6 +307,14 @@ def _shared(seen: Iterable[Item], wanted: Iterable[Item]) -> list[Item]:
 
 def _vnis(carried: Iterable[Item]) -> frozenset[int]:
     return frozenset(item.vni for item in carried if isinstance(item, Segment))
+
+
+def _still_there(segment: Segment) -> Reason:
+    return Reason(
+        code="failed",
+        text=f"the segment of Vpn {segment.vpn} is still on {segment.bridge}",
+        hint="nothing new is joined to it: it goes first, and is tried again each round",
+    )
 
 
 def _loop(site: str) -> Reason:

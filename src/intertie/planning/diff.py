@@ -1,8 +1,9 @@
 """Items wanted and items seen → a Plan: what would be done, in order, in words. Printed it is a dry run; carried out
 it is the round.
 
-Ensure goes bottom-up (network, segment, host), remove top-down. Nothing is removed without evidence, and no network
-on which tenants still have ports.
+Ensure goes bottom-up (network, segment, host), remove top-down; but segments go before others come, and before hosts
+come: a network that is out of a Vpn must be let go before it joins the next, or gets hosts with any address it likes.
+Nothing is removed without evidence, and no network on which tenants still have ports.
 """
 
 from __future__ import annotations
@@ -78,7 +79,14 @@ def diff(
             kept.append(item)
         else:
             remove.append(Change(op="-", item=item))
-    return Plan(changes=(*ensure, *remove), orphans=tuple(orphans), kept=tuple(kept))
+    return Plan(changes=tuple(sorted([*ensure, *remove], key=_turn)), orphans=tuple(orphans), kept=tuple(kept))
+
+
+def _turn(change: Change) -> int:
+    """Which changes come first. Of one turn, the order stays as it is."""
+    if change.op != "-":
+        return 0 if isinstance(change.item, Network) else 2
+    return 1 if isinstance(change.item, Segment) else 3
 
 
 def _place(k: Key) -> tuple[int, str]:
