@@ -152,7 +152,7 @@ class Vpns:
         refusal = record.body.refusal
         if not wait or refusal is None:
             return
-        if not record.live:
+        if not record.live and record.home == self.agent.site:  # who adopted it meanwhile says that itself
             await self.agent.write(lambda s: [_acknowledged(self._record(id))])
         raise Conflict(refusal.text, code=refusal.code, hint=refusal.hint, sites=(refusal.text.split(":", 1)[0],))
 
