@@ -60,8 +60,9 @@ CHECKERS = {
     "tcpdump": "tcpdump",
     "nft": "nftables",
     "systemd-analyze": "systemd",
+    "promtool": "prometheus",
 }
-"""Programs that tests compare our own netlink code with, and the Debian package of each."""
+"""Programs that tests check our work with, and the Debian package of each."""
 
 POSTGRES = "/usr/lib/postgresql"
 """Where Debian puts the programs of its package `postgresql`, which no PATH has: tests run servers of their own."""
