@@ -21,7 +21,10 @@ plays the seed of every row again, with and without the bug.
 """
 COLUMNS = ("bug", "mistake", "where", "noticed by", "plays", "profile", "seed")
 LATER = (
-    ("two agents of one site commit out of order", "several agents at one site; `commit-out-of-order` is one"),
+    (
+        "two agents of one site commit out of order",
+        "several agents of a site in stories; store suites have it",
+    ),
     ("a tombstone is compacted before all have let go", "compaction: today tombstones stay"),
     ("a hold expires by the wrong clock", "reservations (rule 21)"),
     ("a late commit is honoured without looking", "reservations (rule 21)"),
