@@ -72,7 +72,6 @@ class Rounds:
         self._faults: dict[str, str] = {}
         self.rounds = 0
         self._audited = float("-inf")
-        self.driver_calls = 0
         self._found: _Found | None = None
         self._quiet: _Found | None = None
         """What the last round found, if it left nothing to do and nothing to say."""
@@ -269,7 +268,6 @@ class Rounds:
 
     async def _carry_out(self, change: Change) -> tuple[Key, Reason] | None:
         driver = self.transport if isinstance(change.item, Segment) else self.cloud
-        self.driver_calls += 1
         try:
             if change.op == "-":
                 await driver.remove(change.item)
