@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from intertie.model.bodies import Require, Word
-from intertie.model.errors import Conflict
+from intertie.model.errors import Conflict, Refused
 from intertie.model.items import NetworkFacts, Segment
 from intertie.model.records import Draft, Kind, State
 from intertie.planning import ranges
@@ -186,6 +186,27 @@ def test_addresses_promised_to_hosts_are_not_given_away() -> None:
     paper.settle()
     assert ranges.within(free, paper["nantes"].answer(id).ranges)
     assert ranges.within(ip_address("10.0.0.200"), paper["nantes"].answer(id).ranges)
+
+
+def test_who_refused_or_has_not_answered_does_not_become_the_home() -> None:
+    """Its own no would end the Vpn at once, also for whom the home added meanwhile (simulator, churn 3008)."""
+    paper = Paper(*NAMES)
+    paper["nantes"].network("blue", "10.0.0.0/24")
+    paper["lyon"].network("grey", "10.1.0.0/24")
+    id = paper.vpn("nantes", "l3", "nantes:blue", "lyon:grey", "rennes:none", require=Require.ANY)
+    paper.settle()
+    lyon, rennes = paper["lyon"], paper["rennes"]
+    assert (lyon.answer(id).word, rennes.answer(id).word) == (Word.ACCEPTED, Word.REFUSED)
+    for_rennes = rennes.table.get(id)
+    assert for_rennes is not None
+    with pytest.raises(Refused, match="rennes takes no part in v1"):
+        adopted_vpn(rennes.table, for_rennes)
+    rennes.table.drop(rennes.table.answer_record(id, "rennes").id)  # type: ignore[union-attr]
+    with pytest.raises(Refused, match="has not answered"):
+        adopted_vpn(rennes.table, for_rennes)
+    for_lyon = lyon.table.get(id)
+    assert for_lyon is not None
+    assert adopted_vpn(lyon.table, for_lyon).adopter == "lyon"
 
 
 def test_an_adopter_gives_of_its_own_and_nothing_that_is_in_use() -> None:

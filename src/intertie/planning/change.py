@@ -14,7 +14,7 @@ from intertie.model.records import Draft, Header, Kind, Order, Record, State
 from intertie.planning import numbers, ranges, trust
 from intertie.planning.admit import Situation, attachment_of, judge, project_here, share_of
 from intertie.planning.advertise import version_of
-from intertie.planning.held import has_left, occupied, takes_part
+from intertie.planning.held import AGREED, has_left, occupied, takes_part
 from intertie.planning.plausible import fits, flaw
 from intertie.planning.table import Table
 
@@ -297,7 +297,8 @@ def closed_vpn(vpn: Record) -> Draft:
 
 
 def adopted_vpn(table: Table, vpn: Record) -> Draft:
-    """This site becomes home of a Vpn that names it (rule 14): epoch + 1."""
+    """This site becomes home of a Vpn that it said yes to (rule 14): epoch + 1. Refused if it said no, or nothing
+    yet: its own no would end the Vpn at once, and whom the home has added meanwhile would never hear of that."""
     if vpn.home == table.site:
         raise Refused(f"{table.site} is the home already")
     if table.site not in vpn.header.names or has_left(table, vpn):
@@ -307,6 +308,13 @@ def adopted_vpn(table: Table, vpn: Record) -> Draft:
     project = project_here(table, vpn)
     if project is None:
         raise Refused(f"project {vpn.body.project} of {vpn.home} stands for none here", code="forbidden")
+    answer = table.answers(vpn.id).get(table.site)
+    if answer is None or answer.word not in AGREED:
+        said = "has not answered" if answer is None else f"answers {answer.word.value}"
+        raise Refused(
+            f"{table.site} takes no part in {vpn.body.name} (it {said}) and cannot become its home",
+            hint="adopt it at a member that accepted it; intertie vpn show says what is lacking here",
+        )
     # A record speaks of its home's project: from now on that is this site's.
     draft = version_of(vpn, replace(vpn.body, project=project, adopted=vpn.order))
     return replace(draft, epoch=vpn.order.epoch + 1, adopter=table.site)
