@@ -102,6 +102,10 @@ class Segment:
     remote may not claim them."""
     ranges: tuple[Range, ...] = ()
     """L2: addresses held by this site; a remote may not claim them."""
+    transport: str = "vxlan"
+    """What carries it: the name that sites advertise it by."""
+    route_target: str = ""
+    """AS:number (RFC 4360 section 4), for transports that know the Vpn by it; the others keep it as a label."""
     blocked: bool = False
     """A loop was seen: the segment is kept but forwards nothing."""
     flaw: str = ""
@@ -146,6 +150,10 @@ class NetworkFacts:
     own: bool = True
     addresses_in_use: tuple[Address, ...] = ()
     """Seen on the network by whatever means the cloud has, our own hosts included."""
+    gateways: tuple[Address, ...] = ()
+    """What its hosts are told is their gateway, where the cloud decides that; (): each prefix's first address."""
+    routed_by: str = ""
+    """Who answers at its gateway, in words ("router r1"), if not we: an L3 Vpn needs that address here."""
     ports: int = 0
     """Ports of tenants (hosts, virtual machines): ours for Vpns and routers do not count."""
     attachable: bool = True

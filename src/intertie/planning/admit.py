@@ -6,7 +6,7 @@ It knows this site's records and inventory, nothing else, and is the same at the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from intertie.model.bodies import (
@@ -92,6 +92,10 @@ def attachment_of(body: VpnBody, site: str) -> Attachment | None:
 
 def share_of(body: VpnBody, site: str) -> Share | None:
     return next((s for s in body.shares if s.site == site), None)
+
+
+ROUTING = frozenset({"bgpvpn"})
+"""Transports that have the cloud's own routers do the routing: they need no gateway address for themselves."""
 
 
 def judge(situation: Situation, vpn: Record) -> AnswerBody:
@@ -189,12 +193,15 @@ def l2_answers(table: Table, network: str) -> Iterable[AnswerBody]:
             yield answer
 
 
-def gateways_of(table: Table, network: str, prefixes: Iterable[Prefix]) -> tuple[Address, ...]:
-    """The gateway addresses of a network here: of its share of the L2 Vpn, else the first usable of each prefix."""
+def gateways_of(
+    table: Table, network: str, prefixes: Iterable[Prefix], told: Collection[Address] = ()
+) -> tuple[Address, ...]:
+    """The gateway addresses of a network here: of its share of the L2 Vpn, else those that the cloud told, else the
+    first usable of each prefix."""
     for answer in l2_answers(table, network):
         if answer.gateways:
             return answer.gateways
-    return tuple(ranges.gateway(p) for p in prefixes)
+    return tuple(ranges.gateway_among(p, told) for p in prefixes)
 
 
 def _l2_network(
@@ -308,6 +315,12 @@ def _l3_network(
     network = situation.network(project, attachment.network)
     if network is None or not network.attachable or len(network.prefixes) > plausible.MAX_PREFIXES:
         return None, _no_network(situation.site, attachment.network, project, network)
+    if network.routed_by and vpn.body.transport not in ROUTING:
+        return None, Reason(
+            code="in-use",
+            text=f"network {network.name} at {situation.site} is routed by {network.routed_by} already",
+            hint="attach a network whose gateway address is free, or take that router's interface off it",
+        )
     clash = _l3_clash(situation, vpn, network.id, network.prefixes)
     return (None, clash) if clash else (network, None)
 
@@ -385,7 +398,8 @@ def refreshed(situation: Situation, vpn: Record, answer: AnswerBody) -> AnswerBo
     body, table = vpn.body, situation.table
     assert isinstance(body, VpnBody)
     share = share_of(body, situation.site)
-    gateways = share.gateways if share else gateways_of(table, answer.network, answer.prefixes)
+    told = [g for n in situation.inventory.networks if n.id == answer.network for g in n.gateways]
+    gateways = share.gateways if share else gateways_of(table, answer.network, answer.prefixes, told)
     mac = segment_mac(situation.site, vpn.id)
     underlay = situation.inventory.underlay[:1]
     return replace(

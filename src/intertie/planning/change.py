@@ -20,7 +20,7 @@ from intertie.planning.table import Table
 
 LARGEST_MTU = 9216
 """Of a tenant network: what the bridges of every cloud take."""
-PREFERENCE = ("vxlan",)
+PREFERENCE = ("vxlan", "bgpvpn")
 """Transports in the order in which they are chosen when the user names none."""
 
 
@@ -135,7 +135,7 @@ def new_vpn(situation: Situation, request: VpnRequest, project: str, id: str, no
         require=request.require,
         network=network.name if l2 else "",
         prefixes=prefixes,
-        shares=ranges.cut(prefixes, sites, occupied(situation.table, network)) if l2 else (),
+        shares=ranges.cut(prefixes, sites, occupied(situation.table, network), network.gateways) if l2 else (),
         created_at=now,
     )
     draft = _sound(situation.site, Draft(kind=Kind.VPN, id=id, names=tuple(sorted(sites)), body=body))

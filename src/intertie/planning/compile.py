@@ -132,6 +132,8 @@ def segment_of(table: Table, vpn: Record, body: VpnBody, blocked: Collection[str
         remotes=tuple(_remotes(table, vpn, body, answer.endpoints[0])),
         gateways=interfaces(answer.gateways, answer.prefixes),
         ranges=answer.ranges,
+        transport=body.transport,
+        route_target=body.route_target,
         blocked=vpn.id in blocked,
     )
 

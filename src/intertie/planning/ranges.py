@@ -84,6 +84,11 @@ def gateway(prefix: Prefix) -> Address:
     return _address(prefix, usable(prefix)[0])
 
 
+def gateway_among(prefix: Prefix, told: Iterable[Address]) -> Address:
+    """The gateway of `prefix` among those that a cloud told; its first usable address if none is."""
+    return next((g for g in told if g.version == prefix.version and g in prefix), gateway(prefix))
+
+
 def _address(prefix: Prefix, number: int) -> Address:
     return IPv4Address(number) if isinstance(prefix, IPv4Network) else IPv6Address(number)
 
@@ -103,8 +108,11 @@ def _in_prefix(addresses: Collection[Address], prefix: Prefix) -> Spans:
     return union((int(a), int(a)) for a in addresses if a.version == prefix.version and a in prefix)
 
 
-def cut(prefixes: Sequence[Prefix], members: Sequence[str], in_use: Collection[Address]) -> tuple[Share, ...]:
-    """Cut `prefixes` among `members`; the first is the site whose network it is, and `in_use` are its addresses.
+def cut(
+    prefixes: Sequence[Prefix], members: Sequence[str], in_use: Collection[Address], told: Collection[Address] = ()
+) -> tuple[Share, ...]:
+    """Cut `prefixes` among `members`; the first is the site whose network it is, `in_use` are its addresses, and
+    `told` the gateways that its cloud gave it (elsewhere a prefix has its first address for that).
 
     What is in use and the gateway stay with the first member; what is free is cut into equal parts in the order
     of `members`, the remainder staying with the first. Refused (prefix-too-small) names the smallest that would do.
@@ -112,13 +120,13 @@ def cut(prefixes: Sequence[Prefix], members: Sequence[str], in_use: Collection[A
     pieces: dict[str, list[Range]] = {member: [] for member in members}
     gateways: dict[str, list[Address]] = {member: [] for member in members}
     for prefix in prefixes:
-        kept, free, small = _stock(prefix, len(members), in_use)
+        kept, free, small = _stock(prefix, len(members), in_use, told)
         share = size(free) // len(members)
         if share < NEEDED:
-            raise _too_small(prefix, len(members), in_use)
+            raise _too_small(prefix, len(members), in_use, told)
         head, rest = split_off(free, size(free) - share * (len(members) - 1))
         pieces[members[0]] += ranges_of(union([*kept, *small, *head]), prefix)
-        gateways[members[0]].append(gateway(prefix))
+        gateways[members[0]].append(gateway_among(prefix, told))
         for member in members[1:]:
             head, rest = split_off(rest, share)
             pieces[member] += ranges_of(head, prefix)
@@ -126,10 +134,12 @@ def cut(prefixes: Sequence[Prefix], members: Sequence[str], in_use: Collection[A
     return tuple(Share(site=m, ranges=tuple(pieces[m]), gateways=tuple(gateways[m])) for m in members)
 
 
-def _stock(prefix: Prefix, members: int, in_use: Collection[Address]) -> tuple[Spans, Spans, Spans]:
+def _stock(
+    prefix: Prefix, members: int, in_use: Collection[Address], told: Collection[Address]
+) -> tuple[Spans, Spans, Spans]:
     """(what stays with the first member, what is shared out, free scraps that stay with the first as well)."""
     all_of_it = (usable(prefix),)
-    free = subtract(all_of_it, [*_in_prefix(in_use, prefix), (int(gateway(prefix)),) * 2])
+    free = subtract(all_of_it, _in_prefix([*in_use, gateway_among(prefix, told)], prefix))
     large = _largest(free, max(PIECES, NEEDED * members))
     return subtract(all_of_it, free), large, subtract(free, large)
 
@@ -139,9 +149,10 @@ def _largest(spans: Spans, count: int) -> Spans:
     return tuple(sorted(sorted(spans, key=lambda s: (s[0] - s[1], s))[:count]))
 
 
-def _too_small(prefix: Prefix, members: int, in_use: Collection[Address]) -> Refused:
-    kept, free, _ = _stock(prefix, members, in_use)
-    wanted = next((p for p in _wider(prefix) if size(_stock(p, members, in_use)[1]) // members >= NEEDED), None)
+def _too_small(prefix: Prefix, members: int, in_use: Collection[Address], told: Collection[Address]) -> Refused:
+    kept, free, _ = _stock(prefix, members, in_use, told)
+    wider = (p for p in _wider(prefix) if size(_stock(p, members, in_use, told)[1]) // members >= NEEDED)
+    wanted = next(wider, None)
     return Refused(
         f"{prefix} is too small for {members} members: {size(kept)} of its addresses are in use or the gateway's, "
         f"{size(free)} are free, and each member needs at least {NEEDED}",
