@@ -94,6 +94,8 @@ def _settings(site: SiteFile, underlay: Address) -> Settings:
         version=__version__,
         address=f"{host}:{PEER_PORT}" if site.address is None else site.address,
         location=site.location,
+        cloud=site.cloud,
+        cell=site.cell,
         introductions=site.introductions,
         heartbeat=site.heartbeat,
         round_every=site.round_every,

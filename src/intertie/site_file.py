@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from types import MappingProxyType
 
 from intertie.federation import keys
 from intertie.model.bodies import Address, Location
@@ -30,6 +32,9 @@ class SiteFile:
     """The address that carries segments to other sites."""
     address: str | None = None
     location: Location | None = None
+    cloud: str = ""
+    cell: str = ""
+    """If this site is one cell of a cloud: which, of which; attachments may then say CLOUD/CELL."""
     introductions: str = "ask"
     listen_users: str = f"127.0.0.1:{USER_PORT}"
     tls_certificate: str = ""
@@ -52,9 +57,10 @@ def init_site(
     location: tuple[float, float] | None = None,
     underlay: str | None = None,
     introductions: str = "ask",
-    store: str = "",
+    more: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
-    """Make a site's directory: settings and root key. Conflict if it is a site's already; nothing half-made stays."""
+    """Make a site's directory: settings and root key. `more`: store (its address), cell ("CLOUD/CELL"). Conflict if
+    it is a site's already; nothing half-made stays."""
     check_name(name, "site")
     if introductions not in ("accept", "ask", "never"):
         raise Refused(f"introductions: {introductions!r}", hint="accept, ask or never")
@@ -66,9 +72,11 @@ def init_site(
         if not (-90 <= lat <= 90 and -180 <= lon <= 180):
             raise Refused(f"no place on Earth: {lat},{lon}", hint="LAT,LON in degrees, for example 47.218,-1.554")
         lines.append(f"location = {{ lat = {lat}, lon = {lon} }}")
+    if more.get("cell"):
+        lines += _cell(more["cell"])
     lines.append(f'introductions = "{introductions}"')
-    check_store(store)
-    if store:
+    if store := more.get("store"):
+        check_store(store)
         lines.append(f"store = {json.dumps(store)}")
     settings = dir / "site.toml"
     if settings.exists():
@@ -78,6 +86,13 @@ def init_site(
     keys.create(dir, name)
     settings.write_text("\n".join(lines) + "\n")
     return dir
+
+
+def _cell(text: str) -> list[str]:
+    cloud, slash, cell = text.partition("/")
+    if not slash or "/" in cell:
+        raise Refused(f"no cell of a cloud: {text}", hint="CLOUD/CELL, for example nantes/edge-1")
+    return [f'cloud = "{check_name(cloud, "cloud")}"', f'cell = "{check_name(cell, "cell")}"']
 
 
 def check_store(store: str) -> None:
@@ -103,6 +118,8 @@ def read_site(dir: Path) -> SiteFile:
     try:
         site = read(SiteFile, found)
         check_store(site.store)
+        if bool(site.cloud) != bool(site.cell):
+            raise Refused(f"{path}: a cloud and its cell come together", hint="set both cloud and cell, or neither")
         return site
     except Malformed as error:
         raise Refused(f"{path}: {error.detail}", hint=error.hint) from None

@@ -233,6 +233,8 @@ def vpn(*members: dict[str, Any], **other: Any) -> dict[str, Any]:
 SITE = {
     "name": "nantes",
     "location": {"lat": 47.218, "lon": -1.554},
+    "cloud": "",
+    "cell": "",
     "version": "0.1.0",
     "incarnation": 1,
     "root_fingerprint": "6f:1d:42",
@@ -260,6 +262,8 @@ PEERS: tuple[dict[str, Any], ...] = (
         "problem": "",
         "fingerprint": "aa:bb",
         "location": {"lat": 45.764, "lon": 4.836},
+        "cloud": "alpes",
+        "cell": "lyon-1",
         "transports": [],
     },
     {
@@ -272,6 +276,8 @@ PEERS: tuple[dict[str, Any], ...] = (
         "problem": "",
         "fingerprint": "cc:dd",
         "location": None,
+        "cloud": "",
+        "cell": "",
         "transports": [],
     },
 )

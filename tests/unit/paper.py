@@ -219,8 +219,9 @@ class Paper:
 
 
 def attachment(text: str) -> Attachment:
-    site, _, network = text.partition(":")
-    return Attachment(site=site, network=network)
+    place, _, network = text.partition(":")
+    site, _, cell = place.partition("/")
+    return Attachment(site=site, cell=cell, network=network)
 
 
 def root(site: str) -> str:

@@ -16,7 +16,7 @@ URL = "postgresql://operator:hunter2@db.example:5433/intertie?password=hunter3"
 
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
-    return init_site("lyon", tmp_path / "lyon", store=URL)
+    return init_site("lyon", tmp_path / "lyon", more={"store": URL})
 
 
 def test_backup_says_what_saves_it_also_beside_an_old_sqlite_store(site: Path, tmp_path: Path) -> None:

@@ -41,7 +41,16 @@ def test_init(cli: Runner, calls: list[Any], tmp_path: Path) -> None:
     assert said.code == Exit.OK
     assert f"intertie agent run --dir {tmp_path}" in said.err
     assert calls == [
-        ("init", {"name": "nantes", "dir": tmp_path, "location": (47.2, -1.5), "underlay": "192.0.2.1", "store": ""})
+        (
+            "init",
+            {
+                "name": "nantes",
+                "dir": tmp_path,
+                "location": (47.2, -1.5),
+                "underlay": "192.0.2.1",
+                "more": {"store": "", "cell": ""},
+            },
+        )
     ]
 
 
@@ -52,7 +61,16 @@ def test_init_in_the_directory_of_the_environment(
     said = cli("init", "--name", "nantes", "-o", "json")
     assert json.loads(said.out) == {"name": "nantes", "dir": str(tmp_path / "env")}
     assert calls == [
-        ("init", {"name": "nantes", "dir": tmp_path / "env", "location": None, "underlay": None, "store": ""})
+        (
+            "init",
+            {
+                "name": "nantes",
+                "dir": tmp_path / "env",
+                "location": None,
+                "underlay": None,
+                "more": {"store": "", "cell": ""},
+            },
+        )
     ]
 
 

@@ -21,14 +21,14 @@ def test_a_site_keeps_its_records_in_a_file_unless_told_otherwise(tmp_path: Path
     "url", ["postgresql://intertie@db/nantes", 'postgresql:///x?password=a"b\\c', "postgres://h/x"]
 )
 def test_the_address_of_a_store_comes_back_as_it_was_given(tmp_path: Path, url: str) -> None:
-    site = read_site(init_site("nantes", tmp_path, store=url))
+    site = read_site(init_site("nantes", tmp_path, more={"store": url}))
     assert site.store == url
     assert len(port_options(site)) == 2
 
 
 def test_what_is_no_address_of_a_store_is_refused_and_nothing_is_made(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="PostgreSQL") as caught:
-        init_site("nantes", tmp_path / "site", store="mysql://db/nantes")
+        init_site("nantes", tmp_path / "site", more={"store": "mysql://db/nantes"})
     assert "postgresql://" in caught.value.hint
     assert not (tmp_path / "site").exists()
 

@@ -53,6 +53,8 @@ class PeerView:
     problem: str = ""
     fingerprint: str = ""
     location: Location | None = None
+    cloud: str = ""
+    cell: str = ""
     transports: tuple[TransportFacts, ...] = ()
     """In the peer's own words, as last heard."""
 
@@ -296,6 +298,8 @@ class Enrolment:
             name=name,
             state=word,
             location=said.location if said else None,
+            cloud=said.cloud if said else "",
+            cell=said.cell if said else "",
             transports=said.transports if said else (),
             address=body.address,
             last_seen=state.last_seen,

@@ -293,6 +293,8 @@ class Rounds:
             underlay=situation.inventory.underlay,
             location=agent.settings.location,
             transports=situation.inventory.transports,
+            cloud=agent.settings.cloud,
+            cell=agent.settings.cell,
         )
         return site_draft(situation.table, body)
 

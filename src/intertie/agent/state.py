@@ -22,6 +22,9 @@ class Settings:
     address: str = ""
     """host:port where peers call this site; "" behind NAT."""
     location: Location | None = None
+    cloud: str = ""
+    cell: str = ""
+    """If this site is one cell of a cloud: which, of which."""
     introductions: str = "ask"
     """accept, ask or never: what becomes of sites that a peer introduces."""
     heartbeat: float = 10.0

@@ -30,6 +30,9 @@ class SiteView:
 
     name: str
     location: Location | None
+    cloud: str
+    cell: str
+    """If the site is one cell of a cloud; attachments may then name it CLOUD/CELL."""
     version: str
     incarnation: int
     root_fingerprint: str
@@ -57,6 +60,8 @@ def site_view(agent: Agent) -> SiteView:
     return SiteView(
         name=agent.site,
         location=agent.settings.location,
+        cloud=agent.settings.cloud,
+        cell=agent.settings.cell,
         version=agent.settings.version,
         incarnation=agent.incarnation,
         root_fingerprint=agent.ports.keys.fingerprint,

@@ -77,6 +77,7 @@ def show_site(screen: Screen, site: Body) -> None:
     facts = [
         ("address", site.text("address")),
         ("location", f"{at.text('lat')},{at.text('lon')}" if at.text("lat") else ""),
+        ("cell", f"{site.text('cloud')}/{site.text('cell')}" if site.text("cell") else ""),
         ("version", site.text("version")),
         ("incarnation", site.text("incarnation")),
         ("key", site.text("root_fingerprint") or site.text("fingerprint")),

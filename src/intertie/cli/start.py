@@ -53,6 +53,7 @@ def init(
     name: Annotated[str, typer.Option(metavar="N", help="The site's name, for its peers too.")] = "",
     location: Annotated[str, typer.Option(metavar="LAT,LON", help="Degrees, for example 47.218,-1.554.")] = "",
     underlay: Annotated[str, typer.Option(metavar="IP", help="This machine's address for other sites.")] = "",
+    cell: Annotated[str, typer.Option(metavar="CLOUD/CELL", help="The site is this cell of a cloud.")] = "",
     systemd: Annotated[
         bool, typer.Option("--systemd", help="Make nothing; print a unit that runs the agent.")
     ] = False,
@@ -67,7 +68,14 @@ def init(
     if not name:
         raise usage("a site has a name", "--name NAME")
     place = _place(location)
-    call(INIT, name=name, dir=session.dir, location=place, underlay=underlay or None, store=store)
+    call(
+        INIT,
+        name=name,
+        dir=session.dir,
+        location=place,
+        underlay=underlay or None,
+        more={"store": store, "cell": cell},
+    )
     if session.screen.is_json:
         session.screen.document({"name": name, "dir": str(session.dir)})
         return

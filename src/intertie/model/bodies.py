@@ -47,6 +47,9 @@ class SiteBody:
     underlay: tuple[Address, ...] = ()
     location: Location | None = None
     transports: tuple[TransportFacts, ...] = ()
+    cloud: str = ""
+    cell: str = ""
+    """If the site is one cell of a cloud: which, of which."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

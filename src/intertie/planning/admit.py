@@ -6,7 +6,7 @@ It knows this site's records and inventory, nothing else, and is the same at the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from intertie.model.bodies import (
@@ -26,6 +26,7 @@ from intertie.model.errors import Reason
 from intertie.model.items import Inventory, NetworkFacts
 from intertie.model.records import Kind, Record
 from intertie.planning import plausible, ranges, trust
+from intertie.planning.crossing import crossed, overlap
 from intertie.planning.held import (
     AGREED,
     claims,
@@ -48,14 +49,11 @@ __all__ = [
     "AGREED",
     "Situation",
     "attachment_of",
-    "crossed",
-    "crossing",
     "gateways_of",
     "held_here",
     "judge",
     "l2_answers",
     "member_prefixes",
-    "overlap",
     "overlapping",
     "project_here",
     "refreshed",
@@ -346,31 +344,6 @@ def _l3_clash(situation: Situation, vpn: Record, network: str, mine: tuple[Prefi
         if found := overlapping(new, routes):
             return overlap(f"{found[0]} of this Vpn", f"{found[1]} in Vpn {name}")
     return None
-
-
-def crossed(table: Table, vpn: Record, mine: tuple[Prefix, ...]) -> Reason | None:
-    """Why this site's prefixes cannot be in the Vpn beside those of an earlier member."""
-    body = vpn.body
-    assert isinstance(body, VpnBody)
-    pair = crossing(body, {**member_prefixes(table, vpn), table.site: mine}, table.site)
-    return overlap(f"{pair[0]} at {table.site}", f"{pair[1]} at {pair[2]}") if pair else None
-
-
-def crossing(
-    body: VpnBody, prefixes: Mapping[str, tuple[Prefix, ...]], site: str
-) -> tuple[Prefix, Prefix, str] | None:
-    """(a prefix of `site`, one that it overlaps, whose that is), if an earlier member has one. Answers cross: all
-    sites apply the same rule, so the one that stands earlier in the list stays."""
-    for other in body.attachments:
-        if other.site == site:
-            return None
-        if not other.leaving and (pair := overlapping(prefixes.get(site, ()), prefixes.get(other.site, ()))):
-            return (*pair, other.site)
-    return None
-
-
-def overlap(one: str, other: str) -> Reason:
-    return Reason(code="overlap", text=f"{one} overlaps {other}", hint="route between networks whose prefixes differ")
 
 
 def _words(prefixes: Iterable[Prefix]) -> str:

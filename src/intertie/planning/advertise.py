@@ -17,15 +17,13 @@ from intertie.planning.admit import (
     AGREED,
     Situation,
     attachment_of,
-    crossed,
-    crossing,
     judge,
     member_prefixes,
-    overlap,
     refreshed,
     refused,
     share_of,
 )
+from intertie.planning.crossing import crossed, crossing, overlap
 from intertie.planning.faults import apart
 from intertie.planning.held import given_back, has_left
 from intertie.planning.identity import answer_id, made_network

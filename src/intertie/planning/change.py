@@ -14,6 +14,7 @@ from intertie.model.records import Draft, Header, Kind, Order, Record, State
 from intertie.planning import numbers, ranges, trust
 from intertie.planning.admit import Situation, attachment_of, judge, project_here, share_of
 from intertie.planning.advertise import version_of
+from intertie.planning.cells import at_sites
 from intertie.planning.held import AGREED, has_left, occupied, takes_part
 from intertie.planning.plausible import fits, flaw
 from intertie.planning.table import Table
@@ -41,8 +42,6 @@ def check_members(situation: Situation, attachments: Sequence[Attachment], home:
     sites = [a.site for a in attachments]
     for a in attachments:
         check_name(a.site, "site")
-        if a.cell:
-            raise Refused(f"{a.site} has no cell {a.cell}", hint="name the site alone")
     if len(sites) < 2:
         raise Refused("a Vpn joins at least two sites", hint="give one more attachment: -a SITE[:NETWORK]")
     for site in sites:
@@ -113,6 +112,7 @@ def common_mtu(situation: Situation, sites: Sequence[str], transport: str) -> in
 def new_vpn(situation: Situation, request: VpnRequest, project: str, id: str, now: datetime) -> Draft:
     """The first version of a Vpn of this site's. Refused or Conflict when it is already known that it cannot be."""
     check_name(request.name)
+    request = replace(request, attachments=at_sites(situation.table, request.attachments))
     check_members(situation, request.attachments)
     free_name(situation.table, project, request.name)
     transport = choose_transport(situation, request)
@@ -222,6 +222,7 @@ def changed_vpn(situation: Situation, vpn: Record, name: str, wanted: Sequence[A
     if not vpn.live:
         raise Conflict(f"Vpn {body.name} has ended")
     check_name(name)
+    wanted = at_sites(situation.table, wanted)
     check_members(situation, wanted, vpn.home)
     if name != body.name:
         project = project_here(situation.table, vpn)

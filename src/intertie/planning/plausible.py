@@ -284,6 +284,9 @@ def _site(body: SiteBody) -> Iterator[str]:
     yield from _named(body.name, "name")
     yield from _root(body.root)
     yield from _called_at(body.address)
+    for name, what in ((body.cloud, "cloud"), (body.cell, "cell")):
+        if name:
+            yield from _named(name, what)
     if body.location is not None:
         yield from _between(body.location.lat, -90, 90, "latitude")
         yield from _between(body.location.lon, -180, 180, "longitude")

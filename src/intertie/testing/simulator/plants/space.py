@@ -123,7 +123,7 @@ def decisions_of_one_turn_do_not_see_each_other(right: Any) -> Any:
 # ── Prefixes of an L3 Vpn ──────────────────────────────────────────────────────────────────────────────────
 
 
-@planted("planning.admit.crossing", expects=("rule 8", "I5", "I8"), profiles=("unseen", "mixed"))
+@planted("planning.crossing.crossing", expects=("rule 8", "I5", "I8"), profiles=("unseen", "mixed"))
 def crossing_answers_order_turned_round(right: Any) -> Any:
     """Where answers cross, members let the later in the list stay, the home the earlier: who asks decides."""
 
@@ -134,7 +134,7 @@ def crossing_answers_order_turned_round(right: Any) -> Any:
     return wrong
 
 
-@planted("planning.admit.crossing", expects=("rule 8", "rule 11", "I5"), profiles=("mixed", "many-small"))
+@planted("planning.crossing.crossing", expects=("rule 8", "rule 11", "I5"), profiles=("mixed", "many-small"))
 def crossing_answers_not_compared(right: Any) -> Any:
     """Members that answered at the same time are not compared: overlapping prefixes both stand."""
     return always(None)(right)
