@@ -9,12 +9,12 @@ export PYTHON
 
 help:
 	@echo 'make demo           three sites in network namespaces, joined and serving; ARGS=--check to test and leave'
-	@echo 'make test           everything, each lane timed; LANES="check unit federation simulator contract fuzz net hosts fire demo"'
+	@echo 'make test           everything, each lane timed; LANES="check unit federation simulator contract fuzz net hosts openstack fire demo"'
 	@echo 'make fire           a story of faults over real agents; SECONDS=1800 SEED=7 for a longer one'
 	@echo 'make check          format, lint, types, import rules, unit tests: under a minute'
 	@echo 'make soak           the simulator for as long as told; SECONDS=3600 SEEDS=1.. PROFILE=all'
 	@echo 'make bench          figures beside their baselines, kept in bench/; ONLY="api round" picks, ARGS=--tiny tries'
-	@echo 'make lab-openstack'
+	@echo 'make lab-openstack  real Keystone and Neutron, two regions, until Ctrl-C; ARGS="--layout independent"'
 	@echo 'make venv | clean   the environment in .venv'
 
 venv:
@@ -39,9 +39,9 @@ soak: venv
 	@.venv/bin/intertie-sim run --seeds $(or $(SEEDS),1..) --profile $(or $(PROFILE),all) --seconds $(or $(SECONDS),3600) \
 		--keep-going $(ARGS)
 
-lab-openstack:
-	@echo 'make lab-openstack: there is no OpenStack test bed yet' >&2; exit 2
+lab-openstack: venv
+	@.venv/bin/python -m lab up $(ARGS)
 
 clean:
-	rm -rf .venv .venv.lock build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .lab .venv.lock build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

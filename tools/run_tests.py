@@ -8,6 +8,7 @@
     fuzz        tests/fuzz         every decoder of what others wrote, guided; INTERTIE_FUZZ_SECONDS each
     net         tests/net          real kernels: namespaces, VXLAN  tests/conftest.py makes the namespaces
     hosts       tests/hosts        docs/install.md, command by command, on two hosts; for root only
+    openstack   tests/openstack    real Keystones and Neutrons, started by lab/; the first run installs them
     fire        tests/fire         real agents, one fault after the other; packets, clouds and promises are checked
     demo        tests/demo         the demo as a newcomer meets it
 
@@ -40,17 +41,17 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(".venv/bin")
 SPREAD = ("unit", "federation")
 """Lanes whose tests share nothing and run on all cores at once."""
-LANES = ("check", "unit", "federation", "simulator", "contract", "fuzz", "net", "hosts", "fire", "demo")
+LANES = ("check", "unit", "federation", "simulator", "contract", "fuzz", "net", "hosts", "openstack", "fire", "demo")
 TWICE = ("net", "demo")
 ORDINARY = 65534
 LANE_SECONDS = 1200
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 CHECKS = (
-    ("format", ("ruff", "format", "--check", "src", "tests", "tools", "bench")),
-    ("lint", ("ruff", "check", "src", "tests", "tools", "bench")),
+    ("format", ("ruff", "format", "--check", "src", "tests", "tools", "bench", "lab")),
+    ("lint", ("ruff", "check", "src", "tests", "tools", "bench", "lab")),
     ("imports", ("lint-imports",)),
-    ("sizes", ("python", "tools/check_sizes.py", "src", "tools", "bench")),
+    ("sizes", ("python", "tools/check_sizes.py", "src", "tools", "bench", "lab")),
     ("types", ("mypy",)),
 )
 

@@ -1,0 +1,130 @@
+"""A running lab: regions that share a Keystone, or clouds that share nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from lab import environment, identity, settings, template
+from lab.process import Services, wait_for
+from lab.settings import PASSWORD, REGIONS, Region
+
+BASE = 15000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What to start. Keystones listen on `base` and following, Neutrons ten above."""
+
+    layout: str = "shared"
+    regions: int = 2
+    base: int = BASE
+    address: str = "127.0.0.1"
+    data_plane: str = "none"
+
+
+@dataclass(slots=True, kw_only=True)
+class Lab:
+    """What runs, and where. `tenants`: number of a Keystone → project → id."""
+
+    folder: Path
+    wish: Wish
+    regions: list[Region]
+    tenants: dict[int, dict[str, str]] = field(default_factory=dict)
+    pids: dict[str, int] = field(default_factory=dict)
+    """"keystone-0", "neutron-0" …: whom to stop, kill or freeze in a test of failure."""
+
+    @property
+    def clouds_yaml(self) -> Path:
+        return self.folder / "clouds.yaml"
+
+    def document(self) -> dict[str, object]:
+        """For whoever started the lab: one line of JSON."""
+        regions = [
+            {
+                **asdict(r),
+                "cloud": r.cloud,
+                "project_ids": self.tenants[r.keystone],
+                "pid": self.pids[f"neutron-{r.number}"],
+            }
+            for r in self.regions
+        ]
+        return {
+            "event": "ready",
+            "clouds_yaml": str(self.clouds_yaml),
+            "regions": regions,
+            "users": {p: [f"{p}-{role}" for role in roles] for p, roles in identity.TENANTS.items()},
+            "password": PASSWORD,
+            "pids": self.pids,
+        }
+
+
+def plan(wish: Wish) -> list[Region]:
+    """The regions of a lab, and where each is."""
+    found = []
+    for number in range(wish.regions):
+        keystone = 0 if wish.layout == "shared" else number
+        found.append(
+            Region(
+                number=number,
+                name=REGIONS[number],
+                keystone=keystone,
+                keystone_url=f"http://{wish.address}:{wish.base + keystone}/v3",
+                url=f"http://{wish.address}:{wish.base + 10 + number}",
+                data_plane=wish.data_plane,
+            )
+        )
+    return found
+
+
+@contextmanager
+def running(wish: Wish, regions: list[Region] | None = None) -> Iterator[Lab]:
+    """A lab, until the block ends; then nothing of it is left."""
+    environment.install()
+    template.make()
+    folder = Path(tempfile.mkdtemp(prefix="intertie-lab-"))
+    lab = Lab(folder=folder, wish=wish, regions=regions or plan(wish))
+    services: list[Services] = []
+    try:
+        _start(lab, services)
+        yield lab
+    finally:
+        for each in services:
+            each.end()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(lab: Lab, services: list[Services]) -> None:
+    wish = lab.wish
+    keystones = sorted({region.keystone for region in lab.regions})
+    for number in keystones:
+        mine = {r.name: r.url for r in lab.regions if r.keystone == number}
+        template.copy_keystone(lab.folder / f"keystone-{number}", _keystone_url(lab, number), mine)
+    for region in lab.regions:
+        template.copy_neutron(lab.folder / f"neutron-{region.number}", region)
+    places = [(lab.folder / f"keystone-{n}", wish.base + n) for n in keystones]
+    services.append(Services("keystone", wish.address, places))
+    lab.pids |= {f"keystone-{n}": pid for n, pid in zip(keystones, services[-1].pids, strict=True)}
+    services.append(
+        Services(
+            "neutron",
+            wish.address,
+            [(lab.folder / f"neutron-{r.number}", wish.base + 10 + r.number) for r in lab.regions],
+        )
+    )
+    lab.pids |= {f"neutron-{r.number}": pid for r, pid in zip(lab.regions, services[-1].pids, strict=True)}
+    for number in keystones:
+        wait_for(_keystone_url(lab, number))
+        lab.tenants[number] = identity.tenants(_keystone_url(lab, number))
+    for region in lab.regions:
+        wait_for(region.url)
+    lab.clouds_yaml.write_text(json.dumps(settings.clouds_yaml(lab.regions), indent=1))  # JSON is YAML
+
+
+def _keystone_url(lab: Lab, number: int) -> str:
+    return next(r.keystone_url for r in lab.regions if r.keystone == number)
