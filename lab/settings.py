@@ -67,11 +67,9 @@ def keystone(folder: Path) -> Sections:
 
 
 def neutron(folder: Path, paste: Path, region: Region) -> Sections:
-    """Of one region. VNIs of regions differ, as they would by chance; networks have the MTU of the encapsulation."""
+    """Of one region. Networks have the MTU that their encapsulation leaves."""
     ovn = region.data_plane == "ovn"
-    first = 1000 * region.number + 1
-    kind = "geneve" if ovn else "vxlan"
-    found: dict[str, Mapping[str, object]] = {
+    return {
         "DEFAULT": {
             "auth_strategy": "keystone",
             "core_plugin": "ml2",
@@ -86,20 +84,33 @@ def neutron(folder: Path, paste: Path, region: Region) -> Sections:
         },
         "oslo_concurrency": {"lock_path": folder / "lock"},
         "database": _sqlite(folder / "neutron.db"),
-        "keystone_authtoken": {
-            "www_authenticate_uri": region.keystone_url,
-            "auth_url": region.keystone_url,
-            "auth_type": "password",
-            "username": "neutron",
-            "password": PASSWORD,
-            "project_name": "service",
-            "user_domain_id": "default",
-            "project_domain_id": "default",
-            "region_name": region.name,
-            "service_token_roles": "service",
-            "service_token_roles_required": True,
-        },
+        "keystone_authtoken": _trusting(region),
         "oslo_messaging_notifications": {"driver": "noop"},
+        **_ml2(region, ovn),
+        "service_providers": {"service_provider": f"BGPVPN:Dummy:{BGPVPN_DRIVERS}.driver_api.BGPVPNDriverRC:default"},
+    }
+
+
+def _trusting(region: Region) -> Mapping[str, object]:
+    return {
+        "www_authenticate_uri": region.keystone_url,
+        "auth_url": region.keystone_url,
+        "auth_type": "password",
+        "username": "neutron",
+        "password": PASSWORD,
+        "project_name": "service",
+        "user_domain_id": "default",
+        "project_domain_id": "default",
+        "region_name": region.name,
+        "service_token_roles": "service",
+        "service_token_roles_required": True,
+    }
+
+
+def _ml2(region: Region, ovn: bool) -> Sections:
+    """VNIs of regions differ, as they would by chance."""
+    kind, first = "geneve" if ovn else "vxlan", 1000 * region.number + 1
+    found: dict[str, Mapping[str, object]] = {
         "ml2": {
             "type_drivers": f"local,flat,vlan,{kind}",
             "tenant_network_types": kind,
@@ -109,14 +120,10 @@ def neutron(folder: Path, paste: Path, region: Region) -> Sections:
         f"ml2_type_{kind}": {"vni_ranges": f"{first}:{first + 998}", **({"max_header_size": 38} if ovn else {})},
         "ml2_type_vlan": {"network_vlan_ranges": "physnet1:100:200"},
         "ml2_type_flat": {"flat_networks": "physnet1"},
-        "service_providers": {"service_provider": f"BGPVPN:Dummy:{BGPVPN_DRIVERS}.driver_api.BGPVPNDriverRC:default"},
     }
     if ovn:
-        found["ovn"] = {
-            "ovn_nb_connection": f"tcp:{region.address}:6641",
-            "ovn_sb_connection": f"tcp:{region.address}:6642",
-            "ovn_l3_scheduler": "leastloaded",
-        }
+        databases = {f"ovn_{d}_connection": f"tcp:{region.address}:{p}" for d, p in (("nb", 6641), ("sb", 6642))}
+        found["ovn"] = {**databases, "ovn_l3_scheduler": "leastloaded"}
     return found
 
 
