@@ -29,8 +29,7 @@ from bench.older import Older
 from bench.own_cores import Costs, Federation, home, on_own_cores
 from intertie.agent.vpns import Vpns
 from intertie.model.bodies import VpnKind
-from intertie.planning.change import VpnRequest
-from intertie.planning.status import VpnView
+from intertie.model.views import VpnRequest, VpnView
 from intertie.testing.federation import OPERATOR
 
 FAR, NEAR = 0.2, 0.04

@@ -18,7 +18,7 @@ from bench.figures import Figure
 from bench.loopback import everybody
 from bench.own_cores import Federation, Moments
 from intertie.model.bodies import Attachment, VpnKind, Word
-from intertie.planning.change import VpnRequest
+from intertie.model.views import VpnRequest
 from intertie.testing.federation import OPERATOR, Site
 from intertie.testing.virtual_time import run as virtually
 

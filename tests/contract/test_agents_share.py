@@ -38,9 +38,10 @@ from intertie.model.errors import Forbidden, Refused, Unauthenticated, Unavailab
 from intertie.model.items import Inventory, NetworkFacts, Segment
 from intertie.model.records import Cursor, Draft, Kind, Order, Record
 from intertie.model.storage import Batch, Damaged, LocalEntry, StorageError
+from intertie.model.views import VpnRequest
 from intertie.model.wire import Join, Message, ToldHost, Volatile
 from intertie.planning.admit import Situation
-from intertie.planning.change import VpnRequest, new_vpn
+from intertie.planning.change import new_vpn
 from intertie.planning.enrol import pin
 from intertie.store.postgres import PostgresStore
 from intertie.testing.fake_ports import FakeInvitations, FakeKeys, QuietLog, SeededIds

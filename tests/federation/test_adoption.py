@@ -11,8 +11,8 @@ from intertie.agent.yielded import LIFE, MOST, SPACE, shown, yielding
 from intertie.model.errors import Conflict
 from intertie.model.records import Record
 from intertie.model.storage import LocalEntry
+from intertie.model.views import SupersededView
 from intertie.planning.change import adopted_vpn
-from intertie.planning.superseded import SupersededView
 from intertie.planning.table import Table
 from intertie.testing.federation import OPERATOR, World, attachment
 from tests.federation.test_life import everywhere, l2, scenario

@@ -10,7 +10,7 @@ import pytest
 from intertie.model.bodies import Require, VpnBody, VpnKind
 from intertie.model.errors import Conflict, IntertieError, NotFound, Refused, Unavailable
 from intertie.model.items import Network
-from intertie.planning.change import VpnRequest
+from intertie.model.views import VpnRequest
 from intertie.planning.compile import network_ranges, wanted_networks
 from intertie.planning.ranges import within
 from intertie.testing.federation import OPERATOR, World, attachment

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from intertie.agent.vpn_views import Verified
+from intertie.model.views import Verified
 from intertie.testing.federation import OPERATOR, World
 from tests.federation.test_life import everywhere, l2, scenario
 

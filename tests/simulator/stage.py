@@ -9,7 +9,6 @@ from ipaddress import IPv4Address, ip_network
 from typing import Any
 
 from intertie.agent.access import Caller
-from intertie.agent.networks import HostView, NetworkView
 from intertie.model.bodies import (
     AnswerBody,
     Attachment,
@@ -25,11 +24,12 @@ from intertie.model.bodies import (
 from intertie.model.codec import encode
 from intertie.model.items import Host, Item, Network, Segment, key
 from intertie.model.records import Header, Kind, Order, Record, State
+from intertie.model.views import Health, HostView, NetworkView, VpnView
 from intertie.planning import ranges
 from intertie.planning.admit import project_here
 from intertie.planning.compile import compile_site
 from intertie.planning.identity import answer_id, introduction_id, made_network, segment_mac
-from intertie.planning.status import Health, Sight, VpnView, view
+from intertie.planning.status import Sight, view
 from intertie.planning.table import Table
 from intertie.testing.fake_cloud import FakeBridge, FakeSystem
 from intertie.testing.fake_transport import FakeUnderlay

@@ -27,10 +27,11 @@ from intertie.model.bodies import (
 from intertie.model.codec import decode, encode
 from intertie.model.items import Inventory, NetworkFacts
 from intertie.model.records import Draft, Header, Kind, Order, Record
+from intertie.model.views import VpnRequest
 from intertie.planning import numbers
 from intertie.planning.admit import Situation
 from intertie.planning.advertise import advertise
-from intertie.planning.change import VpnRequest, changed_vpn, closed_vpn, new_vpn
+from intertie.planning.change import changed_vpn, closed_vpn, new_vpn
 from intertie.planning.enrol import pin
 from intertie.planning.hearing import acceptable, concerning
 from intertie.planning.identity import bridge_name, grant_id

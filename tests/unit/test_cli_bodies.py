@@ -7,17 +7,26 @@ from typing import Any
 
 import pytest
 
-from intertie.agent.access import TokenView
-from intertie.agent.enrolment import MappingView, PeerView
-from intertie.agent.networks import HostView, NetworkView
-from intertie.agent.state import Event
-from intertie.agent.vpn_views import EndView, PlanChange, VerifiedPair
-from intertie.api.plan import SitePlan
-from intertie.api.problems import Problem
-from intertie.api.sites import InvitationView, SiteView
 from intertie.cli.body import Body, Json
 from intertie.model.bodies import TransportFacts
-from intertie.planning.status import MemberView, PairView, VpnView
+from intertie.model.views import (
+    EndView,
+    Event,
+    HostView,
+    InvitationView,
+    MappingView,
+    MemberView,
+    NetworkView,
+    PairView,
+    PeerView,
+    PlanChange,
+    Problem,
+    SitePlan,
+    SiteView,
+    TokenView,
+    VerifiedPair,
+    VpnView,
+)
 from tests.unit import test_cli_calls, test_cli_golden
 from tests.unit.cli_site import PEERS, SITE, member, problem, vpn
 

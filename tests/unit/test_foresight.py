@@ -11,8 +11,9 @@ from pathlib import Path
 
 from intertie.model.bodies import IntroductionBody, VpnKind
 from intertie.model.records import Draft, Kind, Record, State
+from intertie.model.views import VpnRequest
 from intertie.planning.advertise import withdrawal
-from intertie.planning.change import VpnRequest, changed_vpn, closed_vpn, new_vpn
+from intertie.planning.change import changed_vpn, closed_vpn, new_vpn
 from intertie.planning.foresight import Foresight, base_of, foresee
 from intertie.planning.identity import made_network
 from tests.unit.paper import NOW, PROJECT, Paper, attachment

@@ -22,13 +22,14 @@ from intertie.model.errors import Refused
 from intertie.model.items import Segment
 from intertie.model.json_text import Malformed
 from intertie.model.records import Draft, Kind, Order, Record
+from intertie.model.views import Phase, VpnRequest
 from intertie.planning import hearing, trust
-from intertie.planning.change import VpnRequest, new_vpn
+from intertie.planning.change import new_vpn
 from intertie.planning.compile import compile_site, may_go
 from intertie.planning.diff import diff
 from intertie.planning.enrol import approval, enrolment, forgetting, pin
 from intertie.planning.identity import made_network
-from intertie.planning.status import Phase, view
+from intertie.planning.status import view
 from tests.unit.paper import NOW, Paper, attachment, root, sealed
 
 SITES = ("nantes", "lyon", "rennes")

@@ -34,9 +34,10 @@ from intertie.model.bodies import (
 from intertie.model.codec import decode
 from intertie.model.errors import Forbidden
 from intertie.model.records import Cursor, Draft, Kind, Order, Record
+from intertie.model.views import VpnRequest
 from intertie.model.wire import Join, Message, ToldCause, ToldHost, ToldPair, ToldSight, Volatile
 from intertie.planning import trust
-from intertie.planning.change import VpnRequest, new_vpn
+from intertie.planning.change import new_vpn
 from intertie.planning.compile import compile_site
 from intertie.planning.identity import answer_id, forgotten_id, grant_id, introduction_id, site_id
 from intertie.testing.fake_ports import FakeKeys

@@ -14,6 +14,7 @@ from intertie.agent.repeat import Repeat
 from intertie.model.codec import check_name
 from intertie.model.errors import Forbidden, NotFound, Refused, Unauthenticated
 from intertie.model.storage import LocalEntry
+from intertie.model.views import TokenView
 
 SPACE = "token"
 PREFIX = "itk_"
@@ -46,17 +47,6 @@ class Caller:
 
     def sees(self, project: str | None) -> bool:
         return self.role is Role.ADMIN or project == self.project
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenView:
-    """A token without its secret; `token` is filled only in the answer that makes it."""
-
-    id: str
-    project: str
-    role: str
-    created_at: datetime
-    token: str = ""
 
 
 class Tokens:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from intertie.agent.memory import Memory
 from intertie.agent.recovery import LINEAGE, RECOVERY, said_again, since
-from intertie.agent.state import START, Event, News, Peer, Ports, Settings
+from intertie.agent.state import START, News, Peer, Ports, Settings
 from intertie.agent.taking import Heard, Judge, Waiting, batch_of
 from intertie.agent.telling import said
 from intertie.agent.yielded import SPACE as SUPERSEDED
@@ -22,6 +22,7 @@ from intertie.model.bodies import AnswerBody
 from intertie.model.errors import IntertieError, Unavailable
 from intertie.model.records import Cursor, Draft, Kind, Order, Record
 from intertie.model.storage import Batch, Change, Committed, LocalEntry, Overtaken, Snapshot
+from intertie.model.views import Event
 from intertie.planning import trust
 from intertie.planning.admit import Situation
 from intertie.planning.advertise import advertise

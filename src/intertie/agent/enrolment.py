@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from intertie.agent.agent import Agent
@@ -14,12 +13,13 @@ from intertie.agent.clones import Clones
 from intertie.agent.ports import Invitations, PeerAddress, PeerTransport
 from intertie.agent.recovery import QUARANTINE
 from intertie.model import wire
-from intertie.model.bodies import GrantBody, IntroductionBody, Location, MappingBody, SiteBody, TransportFacts
+from intertie.model.bodies import GrantBody, IntroductionBody, MappingBody, SiteBody
 from intertie.model.codec import check_name
 from intertie.model.codec import decode as decode_record
 from intertie.model.errors import Conflict, Forbidden, NotFound, Refused, Unavailable
 from intertie.model.records import Cursor, Draft, Kind, Record, State
 from intertie.model.storage import LocalEntry
+from intertie.model.views import MappingView, PeerView
 from intertie.model.wire import Join, Message
 from intertie.planning import numbers, trust
 from intertie.planning.admit import Situation
@@ -36,37 +36,6 @@ TWO_AGENTS = (
     "then wait, or say so: intertie site approve {0}"
 )
 MAY = ("l2", "l3", "reserve", "read")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeerView:
-    """A peer as `site list` shows it."""
-
-    name: str
-    state: str
-    """pending, up, silent, quarantined (two agents write as it: nothing of it is taken) or forgotten."""
-    address: str
-    last_seen: datetime | None
-    rtt_ms: float | None
-    introduced_by: str = ""
-    """With pending: who vouches for it; it waits for `site approve`."""
-    problem: str = ""
-    fingerprint: str = ""
-    location: Location | None = None
-    cloud: str = ""
-    cell: str = ""
-    transports: tuple[TransportFacts, ...] = ()
-    """In the peer's own words, as last heard."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MappingView:
-    """Which project of a peer's stands for which of ours, and what it may do."""
-
-    peer: str
-    theirs: str
-    ours: str
-    may: tuple[str, ...]
 
 
 class Enrolment:

@@ -17,8 +17,8 @@ from intertie.agent.agent import Agent
 from intertie.agent.ports import LinkProbes, SegmentProbes
 from intertie.model.items import Segment
 from intertie.model.records import Order, Record
+from intertie.model.views import Health as State
 from intertie.model.wire import ToldSight
-from intertie.planning.status import Health as State
 from intertie.planning.status import Sight, Sights
 
 TIMEOUT = 1.0

@@ -10,11 +10,12 @@ from typing import Any
 from intertie.agent.causes import Causes
 from intertie.agent.complaints import Complaints
 from intertie.agent.figures import Figures
-from intertie.agent.state import START, Event, News, Peer, Ports, Settings
+from intertie.agent.state import START, News, Peer, Ports, Settings
 from intertie.agent.telling import note
 from intertie.model.codec import dumps
 from intertie.model.items import Inventory
 from intertie.model.records import Cursor, Record
+from intertie.model.views import Event
 from intertie.model.wire import Volatile
 from intertie.planning import trust
 from intertie.planning.admit import Situation

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from intertie.agent.access import Caller, Role
 from intertie.agent.agent import Agent
@@ -13,6 +13,7 @@ from intertie.model.codec import check_name
 from intertie.model.errors import Conflict, NotFound, Refused
 from intertie.model.items import Host, Network, NetworkFacts
 from intertie.model.records import Draft, Kind, State
+from intertie.model.views import HostView, NetworkView
 from intertie.planning import gifts, ranges
 from intertie.planning.admit import Situation, attachment_of, gateways_of, held_here, overlapping
 from intertie.planning.change import common_mtu
@@ -21,40 +22,6 @@ from intertie.planning.faults import apart
 from intertie.planning.identity import made_network
 from intertie.planning.plausible import usable_prefix
 from intertie.planning.take_up import hint_of, remedy, taken_up, taken_up_with_hosts
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkView:
-    """A network of this site (docs/interface.md)."""
-
-    id: str
-    name: str
-    site: str
-    project: str
-    prefixes: tuple[Prefix, ...]
-    mtu: int
-    bridge: str
-    addresses_in_use: tuple[Address, ...]
-    ranges: tuple[Range, ...]
-    """What this site may give to hosts: all that is usable, or its part of an L2 Vpn."""
-    gateways: tuple[Address, ...]
-    ports: int
-    attachable: bool
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostView:
-    """A host of this site. `address` is its first."""
-
-    id: str
-    name: str
-    site: str
-    project: str
-    network: str
-    address: Address
-    addresses: tuple[Address, ...]
-    mtu: int
 
 
 class Networks:

@@ -5,24 +5,14 @@ peers have told what they are, or until an operator collects them: those that no
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 
 from intertie.agent.access import Caller, Role
 from intertie.agent.round import Rounds
-from intertie.agent.vpn_views import PlanChange
 from intertie.model.errors import Conflict
 from intertie.model.items import Host, Item, Key, Network, key
+from intertie.model.views import Collected, PlanChange
 from intertie.planning.diff import Plan, describe
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Collected:
-    """Of the orphans: which go (or went), and which stay and why. `base_version` names what was shown."""
-
-    base_version: str
-    changes: tuple[PlanChange, ...]
-    kept: tuple[PlanChange, ...]
 
 
 class Orphans:

@@ -40,20 +40,6 @@ class Settings:
     """Days before its end from which a certificate is warned of."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """One change, as /v1/events tells it."""
-
-    seq: int
-    at: datetime
-    kind: str
-    id: str
-    site: str
-    what: str
-    request: str = ""
-    """The user's request that caused it, here or at another site."""
-
-
 @dataclass(slots=True)
 class Peer:
     """What is known of a peer's reachability; volatile."""

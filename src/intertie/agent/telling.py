@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from intertie.agent.causes import current
-from intertie.agent.state import Event
 from intertie.model.bodies import AnswerBody
 from intertie.model.records import Record
+from intertie.model.views import Event
 
 if TYPE_CHECKING:
     from intertie.agent.memory import Memory

@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 
 from intertie.agent.access import Caller, Role
 from intertie.agent.agent import Agent
-from intertie.agent.vpn_views import PlanView, plan_view
+from intertie.agent.vpn_views import plan_view
 from intertie.model.bodies import Attachment
 from intertie.model.errors import Conflict
 from intertie.model.records import Draft, Record
+from intertie.model.views import PlanView, VpnRequest
 from intertie.planning import change
 from intertie.planning.admit import Situation
 from intertie.planning.advertise import withdrawal
-from intertie.planning.change import VpnRequest
 from intertie.planning.foresight import base_of, foresee, version_in, version_text
 
 ANY = "*"

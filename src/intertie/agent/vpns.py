@@ -14,22 +14,22 @@ from intertie.agent.health import Health
 from intertie.agent.repeat import Repeat
 from intertie.agent.volatile import Whispers
 from intertie.agent.vpn_plans import ANY, VpnPlans, Wish, as_planned, changed, check_version, ended
-from intertie.agent.vpn_views import Outcome, Pending, Verified, busy, pair_view
+from intertie.agent.vpn_views import Outcome, busy, pair_view
 from intertie.agent.yielded import SPACE as SUPERSEDED
 from intertie.agent.yielded import shown as yielded
 from intertie.model.bodies import Attachment, ProposalBody, Require, VpnBody, Word
 from intertie.model.codec import check_name
 from intertie.model.errors import Conflict, IntertieError, NotFound, Unavailable
 from intertie.model.records import Draft, Kind, Record, State
+from intertie.model.views import Pending, Phase, Verified, VpnRequest, VpnView
 from intertie.model.wire import ToldPair
 from intertie.planning import change, trust
 from intertie.planning.admit import Situation, project_here
 from intertie.planning.advertise import withdrawal
-from intertie.planning.change import VpnRequest
 from intertie.planning.faults import apart
 from intertie.planning.held import takes_part
 from intertie.planning.proposals import gone, proposal_id
-from intertie.planning.status import Phase, VpnView, in_order, view
+from intertie.planning.status import in_order, view
 
 PROPOSAL_LIFE = timedelta(minutes=10)
 LONGEST_WAIT = 60.0

@@ -15,7 +15,8 @@ from intertie.model.codec import decode
 from intertie.model.errors import IntertieError
 from intertie.model.records import Record
 from intertie.model.storage import LocalEntry
-from intertie.planning.superseded import SupersededView, differences, superseded, yields
+from intertie.model.views import SupersededView
+from intertie.planning.superseded import differences, superseded, yields
 from intertie.planning.table import Table
 
 SPACE = "superseded"

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, cast
 
 from fastapi import APIRouter, Request
@@ -26,19 +24,11 @@ from intertie.api.sites import site_view
 from intertie.model.codec import dumps
 from intertie.model.errors import IntertieError
 from intertie.model.records import Kind
+from intertie.model.views import BundleView
 
 router = APIRouter(prefix="/bundle", tags=["site"])
 
 Part = Callable[[Services, Caller], Awaitable[object]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BundleView:
-    """File name → text: JSON, metrics as Prometheus reads them, lines of the log."""
-
-    site: str
-    made_at: datetime
-    files: dict[str, str]
 
 
 async def _site(use: Services, who: Caller) -> object:

@@ -15,8 +15,8 @@ from fastapi import Depends, Header, Query, Response
 
 from intertie.agent.vpns import LONGEST_WAIT
 from intertie.model.errors import Refused
+from intertie.model.views import VpnView
 from intertie.planning.foresight import version_in
-from intertie.planning.status import VpnView
 
 _WAIT = re.compile(r'wait\s*=\s*"?(\d{1,6}(?:\.\d{1,3})?)"?', re.IGNORECASE)
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")

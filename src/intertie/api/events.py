@@ -16,13 +16,13 @@ from fastapi import APIRouter, Header, Request
 from starlette.responses import StreamingResponse
 
 from intertie.agent.access import Caller, Role
-from intertie.agent.state import Event
 from intertie.api.auth import Reader
 from intertie.api.openapi import events_shown, problems
 from intertie.api.services import Services
 from intertie.api.sight import event_project
 from intertie.model.codec import dumps
 from intertie.model.errors import Refused
+from intertie.model.views import Event
 
 router = APIRouter(prefix="/events", tags=["events"])
 

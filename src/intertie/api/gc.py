@@ -6,11 +6,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from intertie.agent.orphans import Collected, Orphans
+from intertie.agent.orphans import Orphans
 from intertie.api.auth import Admin
 from intertie.api.conditions import MayMatch, Planned, planned_as
 from intertie.api.openapi import problems
 from intertie.api.services import Uses
+from intertie.model.views import Collected
 
 router = APIRouter(prefix="/gc", tags=["plan"])
 

@@ -23,7 +23,8 @@ from intertie.agent.access import Caller, Role
 from intertie.agent.figures import SECONDS, Histogram
 from intertie.api.services import Services
 from intertie.model.records import Kind
-from intertie.planning.status import Health, Phase, Sight
+from intertie.model.views import Health, Phase
+from intertie.planning.status import Sight
 
 _EVERYBODY = Caller(project="", role=Role.ADMIN)
 _STATES = ("pending", "up", "silent", "quarantined", "forgotten")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from intertie.agent.networks import HostView, NetworkView
 from intertie.api.auth import Member, Reader
 from intertie.api.openapi import made, problems
 from intertie.api.paging import Page, Paged
 from intertie.api.services import Uses
 from intertie.api.shapes import HostWish, NetworkWish
+from intertie.model.views import HostView, NetworkView
 
 networks = APIRouter(prefix="/networks", tags=["networks"])
 hosts = APIRouter(prefix="/hosts", tags=["hosts"])

@@ -14,8 +14,9 @@ from pydantic import TypeAdapter
 from intertie import __version__
 from intertie.agent.access import Role
 from intertie.api.auth import Needs
-from intertie.api.problems import CODES, MEDIA_TYPE, Problem, problem_of
+from intertie.api.problems import CODES, MEDIA_TYPE, problem_of
 from intertie.model.errors import IntertieError
+from intertie.model.views import Problem
 
 Responses = dict[int | str, dict[str, Any]]
 

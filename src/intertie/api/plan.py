@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from fastapi import APIRouter
 
 from intertie.agent.access import Caller
-from intertie.agent.vpn_views import PlanChange, PlanView
 from intertie.api.auth import Reader
 from intertie.api.openapi import problems
 from intertie.api.services import Services, Uses
 from intertie.api.sight import item_project
 from intertie.model.items import Item, key
+from intertie.model.views import PlanChange, SitePlan
 from intertie.planning.diff import describe
 
 router = APIRouter(prefix="/plan", tags=["plan"])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SitePlan(PlanView):
-    """`orphans` carry our mark but no record explains them; `kept` go when nobody's port is on them any more."""
-
-    orphans: tuple[PlanChange, ...]
-    kept: tuple[PlanChange, ...]
 
 
 @router.get("", summary="Show the next round", responses=problems("storage"))

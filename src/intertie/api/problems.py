@@ -7,7 +7,6 @@ validation of a request (422, with the fields), a limit, or a fault of ours (500
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from fastapi import FastAPI, Request, Response
@@ -16,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from intertie.model.codec import dumps
 from intertie.model.errors import Conflict, IntertieError
+from intertie.model.views import FieldProblem, Problem
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -57,30 +57,6 @@ CODES: Mapping[str, Meaning] = {
 """code → status and title."""
 
 _OF_STATUS = {404: "not-found", 405: "method-not-allowed", 413: "too-large", 415: "unsupported-media-type"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FieldProblem:
-    """What is wrong with one part of a request: `attachments[0].site`, `is missing`."""
-
-    field: str
-    problem: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """RFC 9457. `code` is stable and for programs; `detail` and `hint` are for people: what, and what would help."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str
-    hint: str = ""
-    sites: tuple[str, ...] = ()
-    """The sites that it is about."""
-    fields: tuple[FieldProblem, ...] = ()
-    """With `invalid`: the parts of the request that are wrong."""
 
 
 def problem_of(error: IntertieError) -> Problem:

@@ -24,11 +24,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from intertie.api.auth import CONNECTION
-from intertie.api.problems import CODES, MEDIA_TYPE, Problem
+from intertie.api.problems import CODES, MEDIA_TYPE
 from intertie.federation.http_stream import watch
 from intertie.federation.peer_door import Door, Guest, Limits, source_of
 from intertie.federation.peer_server import arrivals
 from intertie.model.codec import dumps
+from intertie.model.views import Problem
 
 log = structlog.get_logger()
 

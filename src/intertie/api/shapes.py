@@ -1,6 +1,6 @@
 """What requests bring: thin dataclasses, strict. A field that is not known is an error, not a surprise later.
 
-The answers need none: the dataclasses of the use cases are their shape. Only one thing about them is JSON's: a name
+The answers need none: `model.views` is their shape. Only one thing about them is JSON's: a name
 that Python keeps for itself (`from`) ends with an underscore there and without one here.
 """
 
@@ -13,11 +13,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
-from intertie.agent.vpn_views import VerifiedPair
 from intertie.model.bodies import Address, Attachment, Prefix, Require, VpnKind
 from intertie.model.errors import Refused
-from intertie.planning.change import VpnRequest
-from intertie.planning.status import PairView
+from intertie.model.views import PairView, VerifiedPair, VpnRequest
 
 STRICT = ConfigDict(extra="forbid")
 NAME = r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$"

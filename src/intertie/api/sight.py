@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from intertie.agent.agent import Agent
-from intertie.agent.state import Event
 from intertie.model.bodies import AnswerBody, HostBody, NetworkBody, ProposalBody, VpnBody
 from intertie.model.items import Item, Segment
+from intertie.model.views import Event
 from intertie.planning.admit import project_here
 from intertie.planning.faults import apart
 

@@ -2,58 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 
 from fastapi import APIRouter, Response
 
 from intertie.agent import upkeep
 from intertie.agent.access import Caller, Role
 from intertie.agent.agent import Agent
-from intertie.agent.enrolment import MappingView, PeerView
 from intertie.api.auth import Admin, Reader
 from intertie.api.openapi import made, problems
 from intertie.api.paging import Page, Paged, Window
 from intertie.api.services import Services, Uses
 from intertie.api.shapes import InvitationWish, JoinWish, MappingWish
-from intertie.model.bodies import Location, TransportFacts
+from intertie.model.views import InvitationView, MappingView, PeerView, SiteView
 
 site = APIRouter(prefix="/site", tags=["site"])
 invitations = APIRouter(prefix="/invitations", tags=["peers"])
 peers = APIRouter(prefix="/peers", tags=["peers"])
 mappings = APIRouter(prefix="/mappings", tags=["peers"])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SiteView:
-    """This site's word on itself."""
-
-    name: str
-    location: Location | None
-    cloud: str
-    cell: str
-    """If the site is one cell of a cloud; attachments may then name it CLOUD/CELL."""
-    version: str
-    incarnation: int
-    root_fingerprint: str
-    """SHA-256 of the root key: what a careful peer compares over another channel."""
-    address: str
-    recovering: bool
-    """The store was lost, and peers are giving back what they hold of this site."""
-    transports: dict[str, TransportFacts]
-    cloned_at: list[str]
-    """Peers that hear two agents write as this site (a copied machine): they take nothing of either, and it writes
-    nothing, until one of the two is ended."""
-    warnings: tuple[str, ...] = ()
-    """What the operator should look at; only an admin is told."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InvitationView:
-    """`token` is for the invited site's operator, and shown this once."""
-
-    token: str
-    expires_at: datetime
 
 
 def site_view(agent: Agent) -> SiteView:

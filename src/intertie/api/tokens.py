@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from intertie.agent.access import TokenView
 from intertie.api.auth import Admin
 from intertie.api.conditions import Key
 from intertie.api.openapi import problems
 from intertie.api.paging import Page, Paged
 from intertie.api.services import Uses
 from intertie.api.shapes import TokenWish
+from intertie.model.views import TokenView
 
 router = APIRouter(prefix="/tokens", tags=["tokens"])
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from intertie.agent.vpn_views import Outcome, Pending, PlanView, Verified
+from intertie.agent.vpn_views import Outcome
 from intertie.api.auth import Admin, Member, Reader
 from intertie.api.conditions import IfMatch, Key, MayMatch, Planned, Wait, base_of, planned_as, tagged
 from intertie.api.openapi import made, problems, shows
 from intertie.api.paging import Page, Paged
 from intertie.api.services import Uses
 from intertie.api.shapes import VpnChange, VpnWish
-from intertie.planning.status import VpnView, in_order
+from intertie.model.views import PendingVpn, PlanView, Verified, VpnView
+from intertie.planning.status import in_order
 
 router = APIRouter(prefix="/vpns", tags=["vpns"])
 
@@ -22,13 +23,6 @@ REFUSALS = ("no-common-transport", "unknown-site", "refused-by-member", "owner-s
 Named = Annotated[str, Query(description="Only the Vpn of this name.", max_length=63)]
 Anyway = Annotated[bool, Query(description="Though its home answers.")]
 Force = Annotated[bool, Query(description="Do not wait for ports in use; destroys nothing that is.")]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PendingVpn(VpnView):
-    """A Vpn whose change waits for its home, another site."""
-
-    pending: Pending
 
 
 def shown(response: Response, outcome: Outcome) -> VpnView:

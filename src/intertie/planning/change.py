@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
-from intertie.model.bodies import Attachment, Prefix, Require, TransportFacts, VpnBody, VpnKind
+from intertie.model.bodies import Attachment, Prefix, TransportFacts, VpnBody, VpnKind
 from intertie.model.codec import check_name
 from intertie.model.errors import Conflict, NotFound, Refused
 from intertie.model.items import NetworkFacts
 from intertie.model.records import Draft, Header, Kind, Order, Record, State
+from intertie.model.views import VpnRequest
 from intertie.planning import numbers, ranges, trust
 from intertie.planning.admit import Situation, attachment_of, judge, project_here, share_of
 from intertie.planning.advertise import version_of
@@ -23,17 +24,6 @@ LARGEST_MTU = 9216
 """Of a tenant network: what the bridges of every cloud take."""
 PREFERENCE = ("vxlan", "bgpvpn")
 """Transports in the order in which they are chosen when the user names none."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VpnRequest:
-    """What a user asks for."""
-
-    name: str
-    kind: VpnKind
-    attachments: tuple[Attachment, ...]
-    transport: str = ""
-    require: Require = Require.ALL
 
 
 def check_members(situation: Situation, attachments: Sequence[Attachment], home: str = "") -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from intertie.model.bodies import AnswerBody, ProposalBody, VpnBody, Word
 from intertie.model.errors import IntertieError, Reason
 from intertie.model.records import Draft, Kind, Record, State
+from intertie.model.views import ProposalView
 from intertie.planning import trust
 from intertie.planning.admit import Situation
 from intertie.planning.advertise import withdrawal
@@ -19,23 +19,6 @@ from intertie.planning.table import Table
 
 def proposal_id(site: str, ulid: str) -> str:
     return f"{site}.proposal.{ulid}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProposalView:
-    """A change that was asked for at this site, and what its home says: waiting, or refused and why."""
-
-    proposal: str
-    change: str
-    name: str
-    members: tuple[str, ...]
-    """With update: the sites that are to be members."""
-    force: bool
-    waiting_for: str
-    not_after: datetime
-    answer: str
-    reason: str
-    hint: str
 
 
 def proposed(table: Table, vpn: str) -> tuple[ProposalView, ...]:

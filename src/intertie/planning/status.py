@@ -5,29 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from operator import itemgetter
 
-from intertie.model.bodies import AnswerBody, Attachment, Range, VpnBody, Word
+from intertie.model.bodies import AnswerBody, Attachment, VpnBody, Word
 from intertie.model.records import Kind, Record, State
+from intertie.model.views import Health, MemberView, PairView, Phase, VpnView
 from intertie.planning.held import untaken
-from intertie.planning.proposals import ProposalView, proposed
-from intertie.planning.superseded import SupersededView
+from intertie.planning.proposals import proposed
 from intertie.planning.table import Table
-
-
-class Health(StrEnum):
-    UNKNOWN = "unknown"
-    READY = "ready"
-    DOWN = "down"
-
-
-class Phase(StrEnum):
-    WAITING = "waiting"
-    READY = "ready"
-    DEGRADED = "degraded"
-    REFUSED = "refused"
-    DELETING = "deleting"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,67 +29,6 @@ class Sight:
 
 Sights = Mapping[tuple[str, str, str], Sight]
 """(vpn, from site, to site) → sight: measured here, or told by the site that measured it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PairView:
-    from_: str
-    to: str
-    health: Health
-    rtt_ms: float | None
-    loss: float | None
-    probed_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemberView:
-    site: str
-    network: str
-    answer: str
-    reason: str
-    hint: str
-    ranges: tuple[Range, ...]
-    free: tuple[int, ...]
-    """L2: addresses left for hosts, in each of the Vpn's prefixes; from 8 on rounded down to a power of two."""
-    asks: str
-    """L2: the member that it asks for more, "" if none."""
-    ports_in_use: int
-    health: Health
-    rtt_ms: float | None
-    loss: float | None
-    probed_at: datetime | None
-    realised: bool
-    leaving: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VpnView:
-    """A Vpn as the REST API shows it (docs/interface.md)."""
-
-    id: str
-    name: str
-    kind: str
-    project: str
-    owner: str
-    epoch: int
-    version: tuple[int, int]
-    transport: str
-    vni: int
-    route_target: str
-    mtu: int
-    require: str
-    phase: Phase
-    reason: str
-    hint: str
-    """With a refusal: what would make it work."""
-    created_at: datetime
-    prefixes: tuple[str, ...]
-    members: tuple[MemberView, ...]
-    pairs: tuple[PairView, ...]
-    proposals: tuple[ProposalView, ...] = ()
-    """Changes that were asked for here, and that the home, another site, has not applied."""
-    superseded: tuple[SupersededView, ...] = ()
-    """What this site wrote as its home before it heard that another had adopted it."""
 
 
 def in_order(table: Table) -> Sequence[tuple[str, Record]]:

@@ -7,33 +7,12 @@ until the Vpn is so again, and can be asked for again as any change.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 
 from intertie.model.bodies import Attachment, VpnBody
 from intertie.model.records import Record, State
+from intertie.model.views import MemberWish, SupersededView
 from intertie.planning.foresight import version_text
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemberWish:
-    site: str
-    network: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SupersededView:
-    """A version of this site's that yielded. With `name` and `attachments` it can be asked for again; where it was
-    the Vpn's end, `ending` is so."""
-
-    version: str
-    at: datetime
-    by: str
-    what: str
-    """How it differs from what stands, in words."""
-    name: str
-    attachments: tuple[MemberWish, ...]
-    ending: bool
 
 
 def yields(site: str, standing: Record | None, news: Record) -> bool:

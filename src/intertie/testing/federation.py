@@ -32,7 +32,7 @@ from intertie.agent.vpns import Vpns
 from intertie.model.bodies import Address, Attachment, IntroductionBody, TransportFacts, VpnKind
 from intertie.model.items import Inventory, Segment
 from intertie.model.storage import Committed
-from intertie.planning.change import VpnRequest
+from intertie.model.views import VpnRequest
 from intertie.planning.enrol import pin
 from intertie.store.memory import Disk, MemoryStore
 from intertie.testing.fake_cloud import FakeCloud, FakeSystem

@@ -18,12 +18,11 @@ from dataclasses import replace
 
 from intertie.agent.access import Caller
 from intertie.agent.agent import Settings
-from intertie.agent.networks import HostView, NetworkView
 from intertie.model.errors import IntertieError
 from intertie.model.items import Item, Segment
 from intertie.model.records import Record
 from intertie.model.storage import Committed
-from intertie.planning.status import VpnView
+from intertie.model.views import HostView, NetworkView, VpnView
 from intertie.testing.fake_cloud import FakeSystem
 from intertie.testing.fake_ports import FakeKeys
 from intertie.testing.fake_transport import FakeUnderlay

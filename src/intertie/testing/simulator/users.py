@@ -14,7 +14,7 @@ from typing import Any
 from intertie.agent.access import Caller, Role
 from intertie.model.bodies import Require, VpnKind
 from intertie.model.errors import IntertieError
-from intertie.planning.change import VpnRequest
+from intertie.model.views import VpnRequest
 from intertie.testing.federation import Site, World, attachment
 from intertie.testing.simulated_network import NOBODY
 from intertie.testing.simulator.story import Step, Verb

@@ -21,11 +21,10 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from intertie.agent.access import Caller
-from intertie.agent.networks import HostView, NetworkView
 from intertie.model.bodies import AnswerBody
 from intertie.model.items import Item, Segment, key
 from intertie.model.records import Record
-from intertie.planning.status import VpnView
+from intertie.model.views import HostView, NetworkView, VpnView
 from intertie.testing.fake_cloud import FakeSystem
 from intertie.testing.fake_transport import FakeUnderlay
 from intertie.testing.simulator.oracle.records import RecordJudge

@@ -14,8 +14,8 @@ from intertie.agent.access import Caller, Role
 from intertie.model.bodies import Address, AnswerBody, Require, VpnBody, VpnKind, Word
 from intertie.model.items import Host, Item, ItemKind, Key, Network, Segment
 from intertie.model.records import PUBLIC, Kind, Record, State
+from intertie.model.views import VpnView
 from intertie.planning.identity import answer_id
-from intertie.planning.status import VpnView
 from intertie.testing.fake_transport import FakeUnderlay
 from intertie.testing.simulator.oracle.plenty import PlentyJudge
 from intertie.testing.simulator.oracle.records import RecordJudge, mapped

@@ -8,8 +8,8 @@ from typing import Any
 
 from intertie.model.errors import Unavailable
 from intertie.model.items import ItemKind, Key, Segment
+from intertie.model.views import Health, Phase
 from intertie.planning.diff import Change
-from intertie.planning.status import Health, Phase
 from intertie.testing.simulator.plants.plant import always, planted
 
 # ── Evidence ───────────────────────────────────────────────────────────────────────────────────────────────
