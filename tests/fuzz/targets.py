@@ -26,7 +26,6 @@ from sqlalchemy.pool import StaticPool
 from intertie.api.conditions import tags_of, wait_of
 from intertie.api.paging import key_of
 from intertie.cli import attachments
-from intertie.cli.problem import Problem
 from intertie.drivers.linux import frame_format, icmp, marks, nft_codec, rtnl
 from intertie.drivers.linux import nfnetlink as nl
 from intertie.drivers.linux.link_probe import LinkProbes
@@ -224,9 +223,9 @@ def mark(raw: bytes) -> object:
 def attachment(raw: bytes) -> object:
     try:
         found = attachments.attachment(text_of(raw))
-    except Problem:
+    except Refused:
         return None
-    assert found["site"]
+    assert found.site
     return found
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from intertie.cli.attachments import attachment, attachments
-from intertie.cli.problem import Exit, Problem
+from intertie.cli.problem import Exit
+from intertie.model.bodies import Attachment
+from intertie.model.errors import Refused
 from tests.unit.cli_run import Runner
 from tests.unit.cli_site import Answer, Site, member, vpn
 
@@ -24,15 +28,14 @@ NAME = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True)
         ("lyon:lyon.01k0x5", {"site": "lyon", "network": "lyon.01k0x5"}),
     ],
 )
-def test_its_forms(text: str, meant: dict[str, str]) -> None:
-    assert attachment(text) == meant
+def test_its_forms(text: str, meant: dict[str, Any]) -> None:
+    assert attachment(text) == Attachment(**meant)
 
 
 @given(NAME, st.none() | NAME, st.none() | NAME)
 def test_every_form_is_read_back(site: str, cell: str | None, network: str | None) -> None:
     text = site + (f"/{cell}" if cell else "") + (f":{network}" if network else "")
-    wanted = {"site": site, "cell": cell, "network": network}
-    assert attachment(text) == {name: value for name, value in wanted.items() if value}
+    assert attachment(text) == Attachment(site=site, cell=cell or "", network=network or "")
 
 
 @pytest.mark.parametrize(
@@ -52,7 +55,7 @@ def test_every_form_is_read_back(site: str, cell: str | None, network: str | Non
     ],
 )
 def test_what_is_none_says_why(cli: Runner, text: str, words: str) -> None:
-    with pytest.raises(Problem) as refused:
+    with pytest.raises(Refused) as refused:
         attachment(text)
     assert refused.value.detail == words
     assert "SITE[/CELL][:NETWORK]" in refused.value.hint
@@ -61,18 +64,18 @@ def test_what_is_none_says_why(cli: Runner, text: str, words: str) -> None:
 
 
 @given(st.text(max_size=30))
-def test_any_text_is_an_attachment_or_a_problem(text: str) -> None:
+def test_any_text_is_an_attachment_or_refused(text: str) -> None:
     try:
         found = attachment(text)
-    except Problem as refused:
-        found = {"site": refused.exit is Exit.USAGE}
-    assert found["site"]
-    assert all(found.values())
+    except Refused:
+        return
+    assert found.site
+    assert text == found.site + (f"/{found.cell}" * bool(found.cell)) + (f":{found.network}" * bool(found.network))
 
 
 def test_their_order_is_kept(cli: Runner, site: Site) -> None:
     """The first of an L2 Vpn names the network that is stretched."""
-    assert [a["site"] for a in attachments(["z", "a", "m"])] == ["z", "a", "m"]
+    assert [a.site for a in attachments(["z", "a", "m"])] == ["z", "a", "m"]
     site.on("POST", "/v1/vpns", Answer(vpn(member("z")), 201))
     cli("vpn", "create", "x", "--kind", "l2", "-a", "z:blue", "-a", "a/c", "-a", "m:red")
     assert site.last("POST").body == {

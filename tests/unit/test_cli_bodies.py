@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from intertie.cli.body import Body, Json
 from intertie.model.bodies import TransportFacts
 from intertie.model.views import (
     EndView,
@@ -71,15 +70,3 @@ def test_they_are_the_same(body: dict[str, Any], kind: type) -> None:
 )
 def test_they_are_a_part(body: dict[str, Any], kind: type) -> None:
     assert set(body) <= names(kind)
-
-
-@pytest.mark.parametrize("told", [None, [], "x", 3, True, {"a": None}, {"a": [1]}, {"a": {"b": 1}}, {"a": True}])
-def test_a_body_of_any_shape_is_read_without_a_fault(told: Json) -> None:
-    body = Body(told)
-    assert isinstance(body.text("a"), str)
-    assert body.number("a") is None
-    assert body.count("a") == 0
-    assert isinstance(body.part("a").told, type(told.get("a")) if isinstance(told, dict) else type(None))
-    assert all(isinstance(each, Body) for each in body.parts("a"))
-    assert all(isinstance(each, str) for each in body.texts("a"))
-    assert all(isinstance(each, Body) for _, each in body.named("a"))

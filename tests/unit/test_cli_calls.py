@@ -14,7 +14,15 @@ from tests.unit.cli_run import Runner
 from tests.unit.cli_site import Answer, Site, items, member, problem, vpn
 
 MADE = {"id": "nantes.01k0net", "name": "blue", "prefixes": ["10.20.0.0/24"], "mtu": 1450}
-HOST = {"id": "nantes.01k0web", "name": "web", "network": "blue", "address": "10.20.0.2", "mtu": 1450}
+HOST = {
+    "id": "nantes.01k0web",
+    "name": "web",
+    "network": "blue",
+    "address": "10.20.0.2",
+    "addresses": ["10.20.0.2"],
+    "mtu": 1450,
+}
+TOKEN = {"id": "1", "project": "demo", "role": "member", "created_at": "2026-11-22T02:00:00Z", "token": "itk_secret"}
 MAPPING = {"peer": "lyon", "theirs": "demo", "ours": "lab", "may": ["l2"]}
 
 POSTS: list[tuple[tuple[str, ...], str, Any, Any]] = [
@@ -36,7 +44,7 @@ POSTS: list[tuple[tuple[str, ...], str, Any, Any]] = [
         ("token", "create", "--project", "lab", "--role", "admin"),
         "/v1/tokens",
         {"project": "lab", "role": "admin"},
-        {"id": "1", "project": "lab", "role": "admin", "token": "itk_secret"},
+        {**TOKEN, "project": "lab", "role": "admin"},
     ),
     (
         ("site", "invite", "lyon", "--expires", "30m"),
@@ -81,7 +89,7 @@ def test_what_is_made(cli: Runner, site: Site, words: tuple[str, ...], path: str
 
 def test_a_secret_is_alone_on_stdout(cli: Runner, site: Site) -> None:
     """So that INTERTIE_TOKEN=$(intertie token create …) is the token."""
-    site.on("POST", "/v1/tokens", Answer({"id": "1", "project": "demo", "role": "member", "token": "itk_s"}, 201))
+    site.on("POST", "/v1/tokens", Answer({**TOKEN, "token": "itk_s"}, 201))
     assert cli("token", "create").out == "itk_s\n"
     assert site.last("POST").body == {"project": "demo", "role": "member"}
     site.on("POST", "/v1/invitations", Answer({"token": "iti_s", "expires_at": "2026-11-22T03:30:00Z"}, 201))
@@ -170,7 +178,7 @@ def test_a_plan_is_applied_by_its_name(cli: Runner, site: Site) -> None:
 
 
 def test_withdrawing_what_waits(cli: Runner, site: Site) -> None:
-    waiting = [{"proposal": f"nantes.proposal.{n}", "answer": "waiting"} for n in "ab"]
+    waiting = [{"proposal": f"nantes.proposal.{n}", "answer": "waiting", "not_after": AT} for n in "ab"]
     site.holds_vpn(vpn(member("nantes"), member("lyon"), owner="lyon", proposals=waiting))
     for each in waiting:
         site.on("DELETE", f"/v1/vpns/nantes.01k0blue/proposals/{each['proposal']}", Answer(None, 204))

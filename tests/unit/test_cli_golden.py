@@ -8,9 +8,9 @@ import json
 import pytest
 from rich.console import Console
 
-from intertie.cli.body import Body
 from intertie.cli.table import Table, plain, show
 from intertie.cli.vpn_shown import vpn_list
+from intertie.client.vpns import read_vpn
 from tests.unit.cli_run import Runner, golden
 from tests.unit.cli_site import PEERS, SITE, Answer, Site, items, member, vpn, waiting
 
@@ -268,23 +268,23 @@ def drawn(table: Table, width: int, colours: bool = False) -> str:
 
 
 def test_a_terminal_shows_the_same_words() -> None:
-    table = vpn_list([Body(BLUE), Body(ROUTED)])
+    table = vpn_list([read_vpn(BLUE), read_vpn(ROUTED)])
     wide = [line.rstrip() for line in drawn(table, 200).splitlines()]
     assert wide == plain(table)
 
 
 def test_a_narrow_terminal_folds_reasons_and_nothing_else() -> None:
-    golden("vpn-list-100.txt", drawn(vpn_list([Body(BLUE), Body(ROUTED)]), 100))
+    golden("vpn-list-100.txt", drawn(vpn_list([read_vpn(BLUE), read_vpn(ROUTED)]), 100))
 
 
 def test_states_are_coloured_and_still_said() -> None:
-    text = drawn(vpn_list([Body(ROUTED)]), 120, colours=True)
+    text = drawn(vpn_list([read_vpn(ROUTED)]), 120, colours=True)
     assert "\x1b[33mwaiting" in text
 
 
 def test_no_color_is_heeded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    assert "\x1b[33m" not in drawn(vpn_list([Body(ROUTED)]), 120, colours=True)
+    assert "\x1b[33m" not in drawn(vpn_list([read_vpn(ROUTED)]), 120, colours=True)
 
 
 def test_a_pipe_gets_no_colours(cli: Runner, full: Site) -> None:

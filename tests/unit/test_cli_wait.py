@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from intertie.cli.body import Body
 from intertie.cli.problem import Exit
-from intertie.cli.wait import Deadline, Wish, judge, too_late
+from intertie.client.vpns import read_vpn
+from intertie.client.waiting import Deadline, Wish, judge, too_late
 from tests.unit.cli_run import Runner
 from tests.unit.cli_site import SITE, Answer, Site, member, problem, vpn, waiting
 
@@ -160,8 +160,8 @@ def test_an_addition_that_was_taken_back_is_a_refusal(cli: Runner, site: Site) -
 def test_a_note_of_an_earlier_refusal_is_not_taken_for_one_of_now() -> None:
     noted = vpn(member("nantes"), member("lyon"), reason="paris: quota")
     wish = Wish(frozenset({"nantes", "lyon", "rennes"}), before="1.5")
-    assert not judge(Body(noted), wish).done
-    assert judge(Body({**noted, "version": [1, 6]}), wish).done
+    assert not judge(read_vpn(noted), wish).done
+    assert judge(read_vpn({**noted, "version": [1, 6]}), wish).done
 
 
 def test_another_sites_vpn_is_held_for_its_homes_word(cli: Runner, site: Site) -> None:
@@ -249,18 +249,20 @@ def test_a_refusal_ends_the_wait_only_when_it_is_final() -> None:
     wish = Wish(frozenset({"nantes", "lyon"}))
     for require, done in (("all", False), ("any", True)):
         found = vpn(member("nantes"), no, require=require, phase="degraded", reason="lyon: no")
-        assert judge(Body(found), wish).done is done
+        assert judge(read_vpn(found), wish).done is done
 
 
 @pytest.mark.parametrize(("ports", "words"), [(1, "lyon has 1 port in use"), (3, "lyon has 3 ports in use")])
 def test_ports_are_counted_in_english(ports: int, words: str) -> None:
     held = vpn(member("nantes"), member("lyon", answer="held", ports_in_use=ports), phase="deleting")
-    assert too_late(Body(held), 1).detail == words
+    assert too_late(read_vpn(held), 1).detail == words
 
 
 def test_the_last_look_is_when_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
-    monkeypatch.setattr("intertie.cli.wait.time.sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+    monkeypatch.setattr(
+        "intertie.client.waiting.time.sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds)
+    )
     looks = [clock[0] for _ in Deadline(10.0, lambda: clock[0]).looks()]
     assert looks[0] == 0.0
     assert looks[-1] == 10.0

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from intertie.cli.problem import Exit, Problem
-from intertie.cli.where import DEFAULT_URL, Flags, Place, place
+from intertie.cli.problem import Exit, exit_of
+from intertie.client.place import DEFAULT_URL, Flags, Place, find
+from intertie.model.errors import IntertieError
 from tests.unit.cli_run import Runner
 from tests.unit.cli_site import Answer, Site, items, problem, serving, serving_socket
 
@@ -22,7 +23,7 @@ def config(home: Path, text: str) -> None:
 
 
 def found(home: Path, flags: Flags = NOTHING, /, **environment: str) -> Place:
-    return place(flags, {"HOME": str(home), "INTERTIE_DIR": str(home / "none"), **environment})
+    return find(flags, {"HOME": str(home), "INTERTIE_DIR": str(home / "none"), **environment})
 
 
 def test_the_default(tmp_path: Path) -> None:
@@ -56,9 +57,9 @@ def test_the_files_place_follows_xdg(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["url = [1]", "colour = 'red'", "url = ", 'url = "file:///etc"'])
 def test_a_file_that_says_nonsense_is_refused(tmp_path: Path, text: str) -> None:
     config(tmp_path, text)
-    with pytest.raises(Problem) as refused:
+    with pytest.raises(IntertieError) as refused:
         found(tmp_path)
-    assert refused.value.exit is Exit.USAGE
+    assert exit_of(refused.value) is Exit.USAGE
 
 
 def test_a_socket_that_answers_comes_before_the_default(tmp_path: Path) -> None:
@@ -78,9 +79,9 @@ def test_a_directory_that_is_typed_comes_before_the_environment(tmp_path: Path) 
 
 
 def test_a_socket_that_is_asked_for_must_answer(tmp_path: Path) -> None:
-    with pytest.raises(Problem, match="no agent answers at") as refused:
+    with pytest.raises(IntertieError, match="no agent answers at") as refused:
         found(tmp_path, Flags(dir=tmp_path))
-    assert refused.value.exit is Exit.USAGE
+    assert exit_of(refused.value) is Exit.USAGE
     assert refused.value.hint == f"intertie agent run --dir {tmp_path}"
 
 
@@ -135,10 +136,11 @@ def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(
 
 
 def test_all_pages_are_one_list(cli: Runner, site: Site) -> None:
-    pages = [Answer({"items": [{"name": n}], "next": more}) for n, more in (("a", "m1"), ("b", "m2"), ("c", None))]
+    hosts = [{"name": name, "address": "10.20.0.2"} for name in "abc"]
+    pages = [Answer({"items": [host], "next": more}) for host, more in zip(hosts, ("m1", "m2", None), strict=True)]
     site.on("GET", "/v1/hosts", *pages)
     said = cli("host", "list", "-o", "json")
-    assert json.loads(said.out) == {"items": [{"name": "a"}, {"name": "b"}, {"name": "c"}], "next": None}
+    assert json.loads(said.out) == {"items": hosts, "next": None}
     assert [a.query.get("marker") for a in site.asked] == [None, "m1", "m2"]
 
 

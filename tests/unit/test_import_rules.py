@@ -30,6 +30,7 @@ FLOORS = (
         "store",
         "federation",
         "planning",
+        "client",
         "model",
     ),
     *("drivers", "drivers.cloud", "drivers.transport", "drivers.linux"),
@@ -51,11 +52,16 @@ FORBIDDEN = {
     "cli.downward": "intertie.planning",
     "cli.upward": "intertie.main",
     "testing.upward": "intertie.demo",
+    "client.downward": "intertie.planning",
+    "client.web": "typer",
+    "agent.client": "intertie.client",
 }
 
 ALLOWED = {
     "cli.noun": "intertie.model",
-    "cli.web": "httpx",
+    "cli.client": "intertie.client",
+    "client.noun": "intertie.model",
+    "client.wire": "httpx",
     "agent.database": "intertie.store",
     "drivers.cloud.kernel": "intertie.drivers.linux",
     "drivers.transport.kernel": "intertie.drivers.linux",

@@ -16,9 +16,10 @@ from typing import Annotated
 import typer
 
 from intertie import __version__
-from intertie.cli.problem import Exit, Problem, usage
+from intertie.cli.problem import Exit, as_json, as_text, exit_of, usage
 from intertie.cli.session import DIR, LOCAL, OUTPUT, PROJECT, TOKEN, URL, Given, Session, command
 from intertie.cli.start import call, load
+from intertie.model.errors import IntertieError
 
 COMPLETE = "_INTERTIE_COMPLETE"
 """Set by the shell when it asks what may follow."""
@@ -126,8 +127,8 @@ def run(argv: Sequence[str]) -> int:
         code = tree(argv)(list(argv), prog_name="intertie", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else Exit.OK
-    except Problem as problem:
-        return _tell(problem, argv)
+    except IntertieError as error:
+        return _tell(error, argv)
     except typer.TyperException as error:
         return _misunderstood(error, argv)
     except typer.Abort:
@@ -149,9 +150,9 @@ def _misunderstood(error: typer.TyperException, argv: Sequence[str]) -> int:
     return _tell(usage(" ".join(said.split()), f"{path} --help"), argv)
 
 
-def _tell(problem: Problem, argv: Sequence[str]) -> int:
-    print(problem.json() if wants_json(argv) else problem.text(), file=sys.stderr)
-    return problem.exit
+def _tell(error: IntertieError, argv: Sequence[str]) -> int:
+    print(as_json(error) if wants_json(argv) else as_text(error), file=sys.stderr)
+    return exit_of(error)
 
 
 def wants_json(argv: Sequence[str]) -> bool:

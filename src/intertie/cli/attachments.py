@@ -1,17 +1,21 @@
-"""`SITE[/CELL][:NETWORK]`, as a user types it → an attachment of the REST API."""
+"""`SITE[/CELL][:NETWORK]`, as a user types it → an attachment."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from intertie.cli.body import Json
 from intertie.cli.problem import usage
+
+if TYPE_CHECKING:
+    # Loading it takes longer than everything that needs no agent.
+    from intertie.model.bodies import Attachment
 
 FORM = "SITE[/CELL][:NETWORK], for example nantes:blue, or lyon alone"
 
 
-def attachment(text: str) -> dict[str, Json]:
-    """`lyon/edge-1:blue` → {"site": "lyon", "cell": "edge-1", "network": "blue"}. Problem `usage` if it is none.
+def attachment(text: str) -> Attachment:
+    """`lyon/edge-1:blue` → site `lyon`, cell `edge-1`, network `blue`. Refused (usage) if it is none.
 
     Whether such a site or network exists is the agent's to say.
     """
@@ -26,14 +30,11 @@ def attachment(text: str) -> dict[str, Json]:
         raise usage(f"attachment {text!r} has too many parts", FORM)
     if any(each.isspace() or each == "," for each in text):
         raise usage(f"attachment {text!r} has a blank or a comma in it", f"one -a for each: {FORM}")
-    found: dict[str, Json] = {"site": site}
-    if cell:
-        found["cell"] = cell
-    if network:
-        found["network"] = network
-    return found
+    from intertie.model.bodies import Attachment
+
+    return Attachment(site=site, cell=cell, network=network)
 
 
-def attachments(texts: Sequence[str]) -> list[dict[str, Json]]:
+def attachments(texts: Sequence[str]) -> tuple[Attachment, ...]:
     """All of them, in order: the first of an L2 Vpn names the network that is stretched."""
-    return [attachment(text) for text in texts]
+    return tuple(attachment(text) for text in texts)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-from intertie.cli.body import Body
-from intertie.cli.client import Client
-from intertie.cli.problem import Problem
-from intertie.cli.where import Flags, place
+from intertie.cli.session import lean
+from intertie.model.errors import IntertieError
+
+if TYPE_CHECKING:
+    from intertie.client import Client, Flags
 
 PATIENCE = 1.0
 
@@ -19,23 +22,25 @@ Offer = list[tuple[str, str]]
 
 
 def vpns(ctx: typer.Context, incomplete: str) -> Offer:
-    return [
-        (each.text("name"), f"{each.text('kind')}, {each.text('phase')}")
-        for each in _items(ctx, "/v1/vpns", incomplete)
-    ]
+    return _offer(
+        ctx, incomplete, lambda client: [(v.name, f"{v.kind}, {v.phase}") for v in client.vpns.list().first()]
+    )
 
 
 def networks(ctx: typer.Context, incomplete: str) -> Offer:
-    found = _items(ctx, "/v1/networks", incomplete)
-    return [(each.text("name"), ", ".join(each.texts("prefixes"))) for each in found]
+    return _offer(
+        ctx,
+        incomplete,
+        lambda client: [(n.name, ", ".join(map(str, n.prefixes))) for n in client.networks.list().first()],
+    )
 
 
 def hosts(ctx: typer.Context, incomplete: str) -> Offer:
-    return [(each.text("name"), each.text("address")) for each in _items(ctx, "/v1/hosts", incomplete)]
+    return _offer(ctx, incomplete, lambda client: [(h.name, str(h.address)) for h in client.hosts.list().first()])
 
 
 def peers(ctx: typer.Context, incomplete: str) -> Offer:
-    return [(each.text("name"), each.text("state")) for each in _items(ctx, "/v1/peers", incomplete)]
+    return _offer(ctx, incomplete, lambda client: [(p.name, p.state) for p in client.peers.list().first()])
 
 
 def attachments(ctx: typer.Context, incomplete: str) -> Offer:
@@ -43,24 +48,25 @@ def attachments(ctx: typer.Context, incomplete: str) -> Offer:
     site, colon, network = incomplete.partition(":")
     if colon:
         return [(f"{site}:{name}", prefixes) for name, prefixes in networks(ctx, network)]
-    own = _get(ctx, "/v1/site").text("name")
-    return [(own, "this site")] * own.startswith(incomplete) * bool(own) + peers(ctx, incomplete)
+    own = _offer(ctx, incomplete, lambda client: [(client.site().value.name, "this site")])
+    return own + peers(ctx, incomplete)
 
 
-def _items(ctx: typer.Context, path: str, start: str) -> list[Body]:
-    return [each for each in _get(ctx, path).parts("items") if each.text("name").startswith(start)]
+def _offer(ctx: typer.Context, start: str, ask: Callable[[Client], Offer]) -> Offer:
+    lean()
+    from intertie.client import Client, find
 
-
-def _get(ctx: typer.Context, path: str) -> Body:
     try:
-        with Client(place(_flags(ctx), os.environ)) as client:
-            return client.call("GET", path, patience=PATIENCE).body
-    except Problem:
-        return Body(None)
+        with Client(find(_flags(ctx), os.environ), PATIENCE) as client:
+            return [(name, words) for name, words in ask(client) if name.startswith(start)]
+    except IntertieError:
+        return []
 
 
 def _flags(ctx: typer.Context) -> Flags:
     """The shared options that were typed so far, at the command or before it."""
+    from intertie.client import Flags
+
     typed = {**ctx.find_root().params, **{name: value for name, value in ctx.params.items() if value}}
     found = {name: str(typed[name]) for name in ("url", "token", "project") if typed.get(name)}
     return Flags(**found, dir=Path(typed["dir"]) if typed.get("dir") else None)

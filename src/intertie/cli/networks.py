@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from intertie.cli import complete, lookup
-from intertie.cli.body import Body, Json
-from intertie.cli.client import segment
+from intertie.cli import complete
 from intertie.cli.session import Session, command
 from intertie.cli.shown import number, yes
 from intertie.cli.table import Table, columns
+
+if TYPE_CHECKING:
+    from intertie.model.views import HostView, NetworkView
 
 app = typer.Typer(help="Networks of this site.", no_args_is_help=True)
 host_app = typer.Typer(help="Hosts of this site.", no_args_is_help=True)
@@ -25,23 +27,23 @@ HOSTS = columns("NAME", "NETWORK", "ADDRESSES", ">MTU")
 @command(app, "list")
 def list_(session: Session) -> None:
     """Networks, and whether they may be attached to a Vpn."""
-    body = session.client.items("/v1/networks")
+    found = session.client.networks.list().all()
     if session.screen.is_json:
-        session.screen.json(body)
+        session.screen.document(found.told)
     else:
-        session.screen.table(_networks(body.parts("items")))
+        session.screen.table(_networks(found.value))
 
 
-def _networks(items: list[Body]) -> Table:
+def _networks(items: Sequence[NetworkView]) -> Table:
     rows = [
         (
-            each.text("name"),
-            ",".join(each.texts("prefixes")),
-            number(each.count("mtu")),
-            str(len(each.texts("addresses_in_use"))),
-            each.text("project"),
-            yes(each.flag("attachable")),
-            each.text("reason"),
+            each.name,
+            ",".join(map(str, each.prefixes)),
+            number(each.mtu),
+            str(len(each.addresses_in_use)),
+            each.project,
+            yes(each.attachable),
+            each.reason,
         )
         for each in items
     ]
@@ -59,46 +61,33 @@ def create(
     ] = None,
 ) -> None:
     """Make a network."""
-    wish: dict[str, Json] = {"name": name, "prefix": prefix}
-    if bridge:
-        wish["bridge"] = bridge
-    if mtu is not None:
-        wish["mtu"] = mtu
-    body = session.client.call("POST", "/v1/networks", wish).body
+    made = session.client.networks.create(name, prefix, bridge=bridge, mtu=mtu)
     if session.screen.is_json:
-        session.screen.json(body)
+        session.screen.document(made.told)
     else:
-        session.screen.table(_networks([body]))
+        session.screen.table(_networks([made.value]))
 
 
 @command(app, "delete")
 def delete(session: Session, name: NETWORK) -> None:
     """Delete a network that nobody uses."""
-    found = lookup.item(session.client, "/v1/networks", "network", name)
-    session.client.call("DELETE", f"/v1/networks/{segment(found.text('id'))}")
-    session.screen.note(f"{found.text('name')} is gone")
+    found = session.client.networks.find(name)
+    session.client.networks.delete(found.id)
+    session.screen.note(f"{found.name} is gone")
 
 
 @command(host_app, "list")
 def host_list(session: Session) -> None:
     """Hosts and their addresses."""
-    body = session.client.items("/v1/hosts")
+    found = session.client.hosts.list().all()
     if session.screen.is_json:
-        session.screen.json(body)
+        session.screen.document(found.told)
     else:
-        session.screen.table(_hosts(body.parts("items")))
+        session.screen.table(_hosts(found.value))
 
 
-def _hosts(items: list[Body]) -> Table:
-    rows = [
-        (
-            each.text("name"),
-            each.text("network"),
-            ",".join(each.texts("addresses")) or each.text("address"),
-            number(each.count("mtu")),
-        )
-        for each in items
-    ]
+def _hosts(items: Sequence[HostView]) -> Table:
+    rows = [(each.name, each.network, ",".join(map(str, each.addresses)), number(each.mtu)) for each in items]
     return Table(HOSTS, rows, "no hosts; make one: intertie host create NAME --network N")
 
 
@@ -110,19 +99,16 @@ def host_create(
     address: Annotated[list[str] | None, typer.Option(metavar="A", help="Else the next free one.")] = None,
 ) -> None:
     """Make a host on a network."""
-    wish: dict[str, Json] = {"name": name, "network": network}
-    if address:
-        wish["addresses"] = address
-    body = session.client.call("POST", "/v1/hosts", wish).body
+    made = session.client.hosts.create(name, network, address or ())
     if session.screen.is_json:
-        session.screen.json(body)
+        session.screen.document(made.told)
     else:
-        session.screen.table(_hosts([body]))
+        session.screen.table(_hosts([made.value]))
 
 
 @command(host_app, "delete")
 def host_delete(session: Session, name: HOST) -> None:
     """Delete a host."""
-    found = lookup.item(session.client, "/v1/hosts", "host", name)
-    session.client.call("DELETE", f"/v1/hosts/{segment(found.text('id') or found.text('name'))}")
-    session.screen.note(f"{found.text('name')} is gone")
+    found = session.client.hosts.find(name)
+    session.client.hosts.delete(found.id)
+    session.screen.note(f"{found.name} is gone")

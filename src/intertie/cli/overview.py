@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from intertie.cli import events
-from intertie.cli.body import Body, Json
-from intertie.cli.problem import Problem
 from intertie.cli.session import Session, command
 from intertie.cli.sites import peers
 from intertie.cli.vpn_shown import plan_lines, vpn_list
+from intertie.model.errors import Forbidden, NotFound
+
+if TYPE_CHECKING:
+    from intertie.client import Answer
+    from intertie.model.views import SitePlan
 
 app = typer.Typer()
 
@@ -20,37 +23,37 @@ app = typer.Typer()
 def status(session: Session) -> None:
     """This site, its peers and Vpns, and what is to be done."""
     client, screen = session.client, session.screen
-    site = client.get("/v1/site").body
-    known = client.items("/v1/peers")
-    found = client.items("/v1/vpns")
+    site = client.site()
+    known = client.peers.list().all()
+    found = client.vpns.list().all()
     plan = _plan(session)
     if screen.is_json:
-        parts: dict[str, Json] = {"site": site.told, "peers": known.told, "vpns": found.told, "plan": plan.told}
-        screen.json(Body(parts))
+        told = plan.told if plan is not None else None
+        screen.document({"site": site.told, "peers": known.told, "vpns": found.told, "plan": told})
         return
-    ok = [name for name, each in site.named("transports") if each.flag("ok")]
-    screen.line(f"{site.text('name')}  version {site.text('version')}, carries {', '.join(ok) or 'no transport'}")
-    for warning in site.texts("warnings"):
+    ok = [name for name, each in site.value.transports.items() if each.ok]
+    screen.line(f"{site.value.name}  version {site.value.version}, carries {', '.join(ok) or 'no transport'}")
+    for warning in site.value.warnings:
         screen.mark(f"! {warning}")
     screen.line()
-    screen.table(peers(known.parts("items")))
+    screen.table(peers(known.value))
     screen.line()
-    screen.table(vpn_list(found.parts("items")))
-    _told("to be done in the next round", session, plan_lines(plan))
-    _told("to be removed when no port is on them", session, plan_lines(plan, "kept"))
-    if orphans := plan_lines(plan, "orphans"):
+    screen.table(vpn_list(found.value))
+    if plan is None:
+        return
+    _told("to be done in the next round", session, plan_lines(plan.value.changes))
+    _told("to be removed when no port is on them", session, plan_lines(plan.value.kept))
+    if orphans := plan_lines(plan.value.orphans):
         _told("explained by no record, so it is kept", session, orphans)
         screen.line("  hint: intertie gc --plan")
 
 
-def _plan(session: Session) -> Body:
+def _plan(session: Session) -> Answer[SitePlan] | None:
     """The next round, which not every role may see."""
     try:
-        return session.client.get("/v1/plan").body
-    except Problem as problem:
-        if problem.code in ("forbidden", "not-found"):
-            return Body(None)
-        raise
+        return session.client.plan()
+    except (Forbidden, NotFound):
+        return None
 
 
 def _told(title: str, session: Session, lines: list[str]) -> None:
@@ -77,19 +80,19 @@ def gc(
     As after the loss of a database; what is in use stays. A network that is to stay: intertie network create, with
     its name and prefix, takes it up again.
     """
-    query = {"force": "true"} if force else {}
-    match = {"If-Match": f'"{base}"'} if base else {}
-    more = {"plan": "true"} if plan else {}
-    found = session.client.call("POST", "/v1/gc", query={**query, **more}, headers=match).body
+    from intertie.client import Terms
+
+    answer = session.client.collect(force=force, plan=plan, terms=Terms(match=base))
     if session.screen.is_json:
-        session.screen.json(found)
+        session.screen.document(answer.told)
         return
-    for line in (*plan_lines(found), *plan_lines(found, "kept")):
+    found = answer.value
+    for line in (*plan_lines(found.changes), *plan_lines(found.kept)):
         session.screen.mark(line)
-    if not found.parts("changes"):
-        session.screen.note("nothing to remove" if not found.parts("kept") else "nothing was removed")
+    if not found.changes:
+        session.screen.note("nothing to remove" if not found.kept else "nothing was removed")
     elif plan:
-        words = ["intertie", "gc", *(["--force"] if force else []), "--base", found.text("base_version")]
+        words = ["intertie", "gc", *(["--force"] if force else []), "--base", found.base_version]
         session.screen.note("this is a plan: nothing was changed")
         session.screen.line()
         session.screen.line("apply exactly this:")

@@ -1,6 +1,7 @@
-"""What went wrong, as a value, and the one table from it to exit codes.
+"""What went wrong, in words, and the one table from it to exit codes.
 
-Every failure of a command is a `Problem`: told by the agent (RFC 9457) or found here. People get it as `error: …` and
+Every failure of a command is an error of the tree (`model.errors`): told by the agent (RFC 9457), by the client or
+found here. People get it as `error: …` and
 `hint: …` on stderr; with `-o json` programs get the same as one JSON object there. The exit code says what to do
 about it: nothing (0), look (1), ask differently (2), wait (3), talk to whoever refused (4), look at what is
 missing (5).
@@ -9,10 +10,9 @@ missing (5).
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from enum import IntEnum
 
-from intertie.cli.body import Body
+from intertie.model.errors import IntertieError, Refused
 
 
 class Exit(IntEnum):
@@ -72,62 +72,37 @@ TITLES = {
 }
 
 
-@dataclass(eq=False)
-class Problem(Exception):
-    """A failure in words. `status` is HTTP's, 0 when it was found here and not told by an agent."""
-
-    code: str
-    detail: str
-    hint: str = ""
-    status: int = 0
-    sites: tuple[str, ...] = ()
-    body: Body = field(default_factory=lambda: Body(None))
-    """As the agent told it."""
-
-    def __post_init__(self) -> None:
-        super().__init__(self.detail)
-
-    @property
-    def exit(self) -> Exit:
-        return EXITS.get(self.code, Exit.FAILED)
-
-    def json(self) -> str:
-        """One JSON object: the agent's own, or one with the fields of the interface's ERROR."""
-        if self.body.text("code"):
-            return json.dumps(self.body.told, ensure_ascii=False)
-        told = {
-            "type": "about:blank",
-            "title": TITLES.get(self.code, self.code),
-            "status": self.status or None,
-            "detail": self.detail,
-            "code": self.code,
-            "hint": self.hint,
-            "sites": list(self.sites),
-        }
-        return json.dumps(told, ensure_ascii=False)
-
-    def text(self) -> str:
-        """For people: one line, and one more with the hint."""
-        hint = f"\nhint: {self.hint}" if self.hint else ""
-        return f"error: {self.detail}{hint}"
+STATUSES = {"not-found": 404, "in-use": 409, "refused-by-member": 409}
+"""HTTP's, of what is found here and is the same as when an agent finds it."""
 
 
-def usage(detail: str, hint: str = "") -> Problem:
+def exit_of(error: IntertieError) -> Exit:
+    return EXITS.get(error.code, Exit.FAILED)
+
+
+def as_json(error: IntertieError) -> str:
+    """One JSON object: the agent's own, or one with the fields of the interface's ERROR."""
+    body = getattr(error.__cause__, "body", None)
+    if body:
+        return json.dumps(body, ensure_ascii=False)
+    told = {
+        "type": "about:blank",
+        "title": TITLES.get(error.code, error.code),
+        "status": getattr(error.__cause__, "status", None) or STATUSES.get(error.code),
+        "detail": error.detail,
+        "code": error.code,
+        "hint": error.hint,
+        "sites": list(error.sites),
+    }
+    return json.dumps(told, ensure_ascii=False)
+
+
+def as_text(error: IntertieError) -> str:
+    """For people: one line, and one more with the hint."""
+    hint = f"\nhint: {error.hint}" if error.hint else ""
+    return f"error: {error.detail}{hint}"
+
+
+def usage(detail: str, hint: str = "") -> Refused:
     """What the user typed cannot be meant."""
-    return Problem("usage", detail, hint)
-
-
-def told(status: int, text: str) -> Problem:
-    """The problem that an agent answered with; also when the answer is not one (a proxy's page, an old agent)."""
-    try:
-        body = Body(json.loads(text))
-    except ValueError:
-        body = Body({})
-    return Problem(
-        body.text("code") or f"http-{status}",
-        body.text("detail") or body.text("title") or f"HTTP status {status}: {' '.join(text.split())[:300]}",
-        body.text("hint"),
-        status,
-        tuple(body.texts("sites")),
-        body,
-    )
+    return Refused(detail, code="usage", hint=hint)

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from intertie.cli.body import Body, Json
 from intertie.cli.table import STYLES, Table, plain, show
 
 if TYPE_CHECKING:
@@ -54,12 +53,8 @@ class Screen:
 
     # ── stdout ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def json(self, body: Body) -> None:
-        """The body of the answer, whole: one JSON document."""
-        self.document(body.told)
-
-    def document(self, told: Json) -> None:
-        """One JSON document."""
+    def document(self, told: object) -> None:
+        """One JSON document: the body of an answer, whole, as it was sent."""
         print(json.dumps(told, indent=2, ensure_ascii=False))
 
     def line(self, text: str = "") -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ import typer
 from intertie.cli.screen import Output, Screen
 
 if TYPE_CHECKING:
-    from intertie.cli.client import Client
+    from intertie.client import Client
 
 P = ParamSpec("P")
 
@@ -57,6 +58,14 @@ class Given:
         )
 
 
+def lean() -> None:
+    """Before the client is loaded: do without httpx's own command line, which takes longer than all the rest of it.
+
+    It would load click and all of rich; httpx goes without it where these are not installed.
+    """
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
+
+
 class Session:
     """One command: its screen, and its agent, which is looked for when the first question is asked."""
 
@@ -68,18 +77,18 @@ class Session:
     @property
     def client(self) -> Client:
         if self._client is None:
-            from intertie.cli.client import Client
-            from intertie.cli.where import Flags, place
+            lean()
+            from intertie.client import Client, Flags, find
 
             given = self.given
             flags = Flags(url=given.url or "", token=given.token or "", dir=given.dir, project=given.project or "")
-            self._client = Client(place(flags, os.environ))
+            self._client = Client(find(flags, os.environ))
         return self._client
 
     @property
     def dir(self) -> Path:
         """The state directory: typed, of the environment, or the default one."""
-        from intertie.cli.where import default_dir
+        from intertie.client.place import default_dir
 
         return self.given.dir or default_dir(os.environ)
 
@@ -89,7 +98,7 @@ class Session:
 
     def close(self) -> None:
         if self._client is not None:
-            self._client.__exit__()
+            self._client.close()
 
 
 def earlier(context: typer.Context) -> Given:

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
-from intertie.cli.body import Body
+if TYPE_CHECKING:
+    from intertie.model.bodies import Range
 
 
 def now() -> datetime:
     return datetime.now(UTC)
 
 
-def moment(text: str) -> str:
-    """An RFC 3339 time as `2026-11-22 02:14:03 UTC`; what is none stays as it is."""
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        return text
+def moment(at: datetime) -> str:
+    """`2026-11-22 02:14:03 UTC`."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def age(text: str) -> str:
-    """How long ago an RFC 3339 time is, in its largest unit; "" for none."""
-    try:
-        seconds = (now() - datetime.fromisoformat(text)).total_seconds()
-    except (ValueError, TypeError):
-        return text
+def age(at: datetime | None) -> str:
+    """How long ago it was, in its largest unit; "" for never."""
+    if at is None:
+        return ""
+    seconds = (now() - at).total_seconds()
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit} ago"
@@ -54,25 +50,10 @@ def yes(value: bool) -> str:
     return "yes" if value else "no"
 
 
-def ranges(found: Sequence[Body]) -> str:
+def ranges(found: Sequence[Range]) -> str:
     """`10.0.0.86–10.0.0.169, …`, IPv4 first."""
-    return ", ".join(_range(each) for each in sorted(found, key=_first))
+    return ", ".join(_range(each) for each in sorted(found, key=lambda each: (each.first.version, int(each.first))))
 
 
-def _range(found: Body) -> str:
-    first, last = found.text("first"), found.text("last")
-    return first if first == last else f"{first}–{last}"
-
-
-def _first(found: Body) -> tuple[int, int]:
-    try:
-        address = ip_address(found.text("first"))
-    except ValueError:
-        return (0, 0)
-    return (address.version, int(address))
-
-
-def reason(found: Body) -> tuple[str, str]:
-    """(why, what would help) of a member or a Vpn, whether its reason is text or {code, text, hint}."""
-    hint = found.text("hint") or found.part("reason").text("hint")
-    return found.text("reason"), hint
+def _range(found: Range) -> str:
+    return str(found.first) if found.first == found.last else f"{found.first}–{found.last}"

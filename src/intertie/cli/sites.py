@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import Annotated
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from intertie.cli import complete
-from intertie.cli.body import Body, Json
-from intertie.cli.client import segment
 from intertie.cli.problem import usage
 from intertie.cli.screen import Screen
 from intertie.cli.session import Session, command
 from intertie.cli.shown import age, milliseconds, moment, yes
 from intertie.cli.table import Table, columns
+
+if TYPE_CHECKING:
+    from intertie.model.bodies import Location, TransportFacts
+    from intertie.model.views import PeerView, SiteView
 
 app = typer.Typer(help="Sites: invite, join, approve, map projects, forget.", no_args_is_help=True)
 
@@ -29,77 +32,95 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 @command(app, "list")
 def list_(session: Session) -> None:
     """The peers of this site."""
-    body = session.client.items("/v1/peers")
+    found = session.client.peers.list().all()
     if session.screen.is_json:
-        session.screen.json(body)
+        session.screen.document(found.told)
     else:
-        session.screen.table(peers(body.parts("items")))
+        session.screen.table(peers(found.value))
 
 
-def peers(items: list[Body]) -> Table:
+def peers(items: Sequence[PeerView]) -> Table:
     rows = [
-        (
-            each.text("name"),
-            each.text("state"),
-            each.text("address"),
-            milliseconds(each.number("rtt_ms")),
-            age(each.text("last_seen")),
-            _note(each),
-        )
+        (each.name, each.state, each.address, milliseconds(each.rtt_ms), age(each.last_seen), _note(each))
         for each in items
     ]
     return Table(PEERS, rows, "no peers; make an invitation: intertie site invite NAME")
 
 
-def _note(peer: Body) -> str:
-    by = peer.text("introduced_by")
-    if at := peer.texts("cloned_at"):
-        return f"{', '.join(at)}: two agents write as this site; end one of them"
-    return f"introduced by {by}; intertie site approve {peer.text('name')}" if by else peer.text("problem")
+def _note(peer: PeerView) -> str:
+    by = peer.introduced_by
+    return f"introduced by {by}; intertie site approve {peer.name}" if by else peer.problem
 
 
 @command(app, "show")
 def show(session: Session, name: PEER) -> None:
     """This site or a peer: state, address, key, and what it can carry."""
-    body = session.client.get("/v1/site").body
-    if body.text("name") != name:
-        body = session.client.get(f"/v1/peers/{segment(name)}").body
-    if session.screen.is_json:
-        session.screen.json(body)
+    here = session.client.site()
+    if here.value.name == name:
+        if session.screen.is_json:
+            session.screen.document(here.told)
+        else:
+            _show_own(session.screen, here.value)
         return
-    show_site(session.screen, body)
+    peer = session.client.peers.get(name)
+    if session.screen.is_json:
+        session.screen.document(peer.told)
+    else:
+        _show_peer(session.screen, peer.value)
 
 
-def show_site(screen: Screen, site: Body) -> None:
-    """Name and state, the facts, the transports with what each lacks."""
-    screen.styled(f"{site.text('name')}  ", site.text("state") or "this site")
-    at = site.part("location")
-    facts = [
-        ("address", site.text("address")),
-        ("location", f"{at.text('lat')},{at.text('lon')}" if at.text("lat") else ""),
-        ("cell", f"{site.text('cloud')}/{site.text('cell')}" if site.text("cell") else ""),
-        ("version", site.text("version")),
-        ("incarnation", site.text("incarnation")),
-        ("key", site.text("root_fingerprint") or site.text("fingerprint")),
-        ("seen", age(site.text("last_seen"))),
-        ("rtt", milliseconds(site.number("rtt_ms"))),
-        ("note", _note(site)),
-    ]
+def _show_own(screen: Screen, site: SiteView) -> None:
+    clones = f"{', '.join(site.cloned_at)}: two agents write as this site; end one of them" if site.cloned_at else ""
+    screen.styled(f"{site.name}  ", "this site")
+    _facts(
+        screen,
+        ("address", site.address),
+        ("location", _location(site.location)),
+        ("cell", _cell(site)),
+        ("version", site.version),
+        ("incarnation", str(site.incarnation)),
+        ("key", site.root_fingerprint),
+        ("note", clones),
+    )
+    _transports(screen, site.transports.items())
+
+
+def _show_peer(screen: Screen, peer: PeerView) -> None:
+    screen.styled(f"{peer.name}  ", peer.state)
+    _facts(
+        screen,
+        ("address", peer.address),
+        ("location", _location(peer.location)),
+        ("cell", _cell(peer)),
+        ("key", peer.fingerprint),
+        ("seen", age(peer.last_seen)),
+        ("rtt", milliseconds(peer.rtt_ms)),
+        ("note", _note(peer)),
+    )
+    _transports(screen, [(each.name, each) for each in peer.transports])
+
+
+def _facts(screen: Screen, *facts: tuple[str, str]) -> None:
+    """What is known, a line each."""
     for name, value in facts:
         if value:
             screen.line(f"  {name:<11} {value}")
-    transports = [
-        (
-            name,
-            *(yes(each.flag(field)) for field in ("ok", "l2", "l3", "encrypted")),
-            each.text("overhead"),
-            each.text("reason"),
-        )
-        for name, each in site.named("transports") or [(each.text("name"), each) for each in site.parts("transports")]
-    ]
-    if transports:
+
+
+def _location(at: Location | None) -> str:
+    return f"{at.lat},{at.lon}" if at is not None else ""
+
+
+def _cell(site: SiteView | PeerView) -> str:
+    return f"{site.cloud}/{site.cell}" if site.cell else ""
+
+
+def _transports(screen: Screen, found: Iterable[tuple[str, TransportFacts]]) -> None:
+    """What it can carry, and what each lacks."""
+    rows = [(name, yes(t.ok), yes(t.l2), yes(t.l3), yes(t.encrypted), str(t.overhead), t.reason) for name, t in found]
+    if rows:
         screen.line()
-        screen.table(Table(TRANSPORTS, transports))
+        screen.table(Table(TRANSPORTS, rows))
 
 
 @command(app, "invite")
@@ -109,13 +130,12 @@ def invite(
     expires: Annotated[str, typer.Option(metavar="TIME", help="Like 30m or 24h, the most.")] = "24h",
 ) -> None:
     """Make an invitation for a site; its token goes to that site's operator, once."""
-    wish: Json = {"name": name, "expires_in": seconds(expires)}
-    body = session.client.call("POST", "/v1/invitations", wish).body
+    made = session.client.invite(name, seconds(expires))
     if session.screen.is_json:
-        session.screen.json(body)
+        session.screen.document(made.told)
         return
-    session.screen.line(body.text("token"))
-    session.screen.note(f"until {moment(body.text('expires_at'))}; at {name}: intertie site join TOKEN")
+    session.screen.line(made.value.token)
+    session.screen.note(f"until {moment(made.value.expires_at)}; at {name}: intertie site join TOKEN")
 
 
 def seconds(text: str) -> int:
@@ -133,19 +153,19 @@ def join(
 ) -> None:
     """Join the site that made the invitation."""
     secret = sys.stdin.readline().strip() if invitation == "-" else invitation
-    body = session.client.call("POST", "/v1/peers", {"token": secret}).body
+    joined = session.client.peers.join(secret)
     if session.screen.is_json:
-        session.screen.json(body)
+        session.screen.document(joined.told)
         return
-    session.screen.note(f"joined {body.text('name')}; its projects may do nothing here yet: intertie site map")
+    session.screen.note(f"joined {joined.value.name}; its projects may do nothing here yet: intertie site map")
 
 
 @command(app, "approve")
 def approve(session: Session, name: PEER) -> None:
     """Trust a site that a peer introduced."""
-    body = session.client.call("POST", f"/v1/peers/{segment(name)}/approve").body
+    approved = session.client.peers.approve(name)
     if session.screen.is_json:
-        session.screen.json(body)
+        session.screen.document(approved.told)
         return
     session.screen.note(f"{name} is a peer now")
 
@@ -161,12 +181,12 @@ def map_(
     ] = "l2,l3,read",
 ) -> None:
     """Let a peer's project act as one of ours, for these things."""
-    wish: Json = {"theirs": theirs, "ours": ours, "may": [] if may == "none" else [m for m in may.split(",") if m]}
-    body = session.client.call("POST", f"/v1/peers/{segment(peer)}/mappings", wish).body
+    things = [] if may == "none" else [m for m in may.split(",") if m]
+    mapped = session.client.peers.map(peer, theirs, ours, things)
     if session.screen.is_json:
-        session.screen.json(body)
+        session.screen.document(mapped.told)
         return
-    can = ", ".join(body.texts("may"))
+    can = ", ".join(mapped.value.may)
     session.screen.note(f"{theirs} of {peer} is {ours} here; it may {can or 'do nothing'}")
 
 
@@ -176,26 +196,23 @@ def mappings(
     peer: Annotated[str, typer.Argument(metavar="[PEER]", autocompletion=complete.peers)] = "",
 ) -> None:
     """Which projects of peers stand for which of ours."""
-    body = session.client.items(f"/v1/peers/{segment(peer)}/mappings" if peer else "/v1/mappings")
+    found = session.client.peers.mappings(peer).all()
     if session.screen.is_json:
-        session.screen.json(body)
+        session.screen.document(found.told)
         return
-    rows = [
-        (each.text("peer"), each.text("theirs"), each.text("ours"), ",".join(each.texts("may")))
-        for each in body.parts("items")
-    ]
+    rows = [(each.peer, each.theirs, each.ours, ",".join(each.may)) for each in found.value]
     session.screen.table(Table(MAPPINGS, rows, "no mappings; intertie site map PEER THEIRS OURS"))
 
 
 @command(app, "forget")
 def forget(session: Session, name: PEER) -> None:
     """From now on take nothing from a site, and cut its connections."""
-    session.client.call("DELETE", f"/v1/peers/{segment(name)}")
+    session.client.peers.forget(name)
     session.screen.note(f"{name} is forgotten")
 
 
 @command(app, "leave")
 def leave(session: Session) -> None:
     """Leave the federation. Refused while Vpns bind this site to others."""
-    session.client.call("POST", "/v1/site/leave")
+    session.client.leave()
     session.screen.note("left: this site stands alone")

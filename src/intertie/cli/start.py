@@ -11,9 +11,9 @@ from typing import Annotated
 
 import typer
 
-from intertie.cli.problem import Problem, usage
+from intertie.cli.problem import usage
 from intertie.cli.session import LOCAL, Session, command
-from intertie.model.errors import IntertieError
+from intertie.model.errors import Refused
 
 INIT = "intertie.site_file:init_site"
 UNIT = "intertie.unit_file:systemd_unit"
@@ -32,17 +32,15 @@ def load(target: str) -> object:
 
 
 def call(target: str, *arguments: object, **named: object) -> object:
-    """Call what `target` names. What it refuses becomes a Problem; a system's error one with the system's words."""
+    """Call what `target` names. A system's error becomes one of ours with the system's words."""
     function = load(target)
     assert callable(function)
     try:
         found: object = function(*arguments, **named)
         return found
-    except IntertieError as error:
-        raise Problem(error.code, error.detail, error.hint, sites=error.sites) from error
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        raise Problem("failed", f"{where}{error.strerror or error}") from error
+        raise Refused(f"{where}{error.strerror or error}", code="failed") from error
     except ValueError as error:
         raise usage(str(error)) from error
 

@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from intertie.cli.body import Json
-from intertie.cli.client import segment
 from intertie.cli.session import Session, command
 from intertie.cli.shown import moment
 from intertie.cli.table import Table, columns
@@ -27,31 +25,27 @@ class Role(StrEnum):
 @command(app, "create")
 def create(session: Session, role: Annotated[Role, typer.Option(help="What it may.")] = Role.MEMBER) -> None:
     """Make a token for the project of --project; its text is shown once."""
-    wish: Json = {"project": session.project, "role": role.value}
-    body = session.client.call("POST", "/v1/tokens", wish).body
+    made = session.client.tokens.create(session.project, role.value)
     if session.screen.is_json:
-        session.screen.json(body)
+        session.screen.document(made.told)
         return
-    session.screen.line(body.text("token"))
-    session.screen.note(f"{role.value} of {body.text('project')}, id {body.text('id')}; it is not shown again")
+    session.screen.line(made.value.token)
+    session.screen.note(f"{role.value} of {made.value.project}, id {made.value.id}; it is not shown again")
 
 
 @command(app, "list")
 def list_(session: Session) -> None:
     """Tokens, without their secrets."""
-    body = session.client.items("/v1/tokens")
+    found = session.client.tokens.list().all()
     if session.screen.is_json:
-        session.screen.json(body)
+        session.screen.document(found.told)
         return
-    rows = [
-        (each.text("id"), each.text("project"), each.text("role"), moment(each.text("created_at")))
-        for each in body.parts("items")
-    ]
+    rows = [(each.id, each.project, each.role, moment(each.created_at)) for each in found.value]
     session.screen.table(Table(TOKENS, rows, "no tokens; make one: intertie token create --project P"))
 
 
 @command(app, "revoke")
 def revoke(session: Session, id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
     """Refuse a token from the next request on."""
-    session.client.call("DELETE", f"/v1/tokens/{segment(id)}")
+    session.client.tokens.revoke(id)
     session.screen.note(f"{id} is revoked")

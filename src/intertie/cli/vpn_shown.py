@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from intertie.cli.body import Body
 from intertie.cli.screen import Screen
-from intertie.cli.shown import age, milliseconds, moment, number, percent, ranges, reason, yes
+from intertie.cli.shown import age, milliseconds, moment, number, percent, ranges, yes
 from intertie.cli.table import Table, columns
+
+if TYPE_CHECKING:
+    from intertie.client import Answer
+    from intertie.model.views import (
+        EndView,
+        MemberView,
+        PairView,
+        PlanChange,
+        PlanView,
+        ProposalView,
+        SupersededView,
+        Verified,
+        VpnView,
+    )
 
 LIST = columns("NAME", "KIND", "TRANSPORT", "PHASE", "HOME", "MEMBERS", "REASON…")
 MEMBERS = columns("SITE", "NETWORK", "ANSWER", "HEALTH", ">RTT", ">LOSS", ">PORTS", "PROBED")
@@ -18,171 +32,171 @@ ROUGH = 8
 VERIFIED = columns("FROM", "TO", ">RTT", ">MTU", "OK", "BROKEN AT", "HINT…")
 
 
-def vpn_list(items: list[Body]) -> Table:
+def vpn_list(items: Sequence[VpnView]) -> Table:
     rows = [
         (
-            each.text("name"),
-            each.text("kind"),
-            each.text("transport"),
-            each.text("phase"),
-            each.text("owner"),
-            ",".join(member.text("site") for member in each.parts("members")),
-            each.text("reason"),
+            each.name,
+            each.kind,
+            each.transport,
+            each.phase.value,
+            each.owner,
+            ",".join(member.site for member in each.members),
+            each.reason,
         )
         for each in items
     ]
     return Table(LIST, rows, "no Vpns; make one: intertie vpn create NAME --kind l2 -a SITE:NETWORK -a SITE")
 
 
-def show_vpn(screen: Screen, vpn: Body) -> None:
+def show_vpn(screen: Screen, vpn: VpnView) -> None:
     """All that is known: the facts, each member's word, what packets said, and what would help."""
-    over = f" over {vpn.text('transport')}" if vpn.text("transport") else ""
-    screen.styled(f"{vpn.text('name')}  {vpn.text('kind')}{over}  ", vpn.text("phase"))
+    over = f" over {vpn.transport}" if vpn.transport else ""
+    screen.styled(f"{vpn.name}  {vpn.kind}{over}  ", vpn.phase.value)
     for name, value in _facts(vpn):
         if value:
             screen.line(f"  {name:<9} {value}")
     screen.line()
-    screen.table(Table(MEMBERS, [_member(each) for each in vpn.parts("members")]))
-    for each in vpn.parts("members"):
-        why, hint = reason(each)
+    screen.table(Table(MEMBERS, [_member(each) for each in vpn.members]))
+    for each in vpn.members:
         # Not a column: two ranges of IPv6 would not fit beside the rest.
-        if held := ranges(each.parts("ranges")):
-            screen.line(f"  {each.text('site')} holds {held}{_left(each)}")
-        if why:
-            screen.line(f"  {each.text('site')}: {why}")
-        if hint:
-            screen.line(f"    hint: {hint}")
-    for each in vpn.parts("superseded"):
+        if held := ranges(each.ranges):
+            screen.line(f"  {each.site} holds {held}{_left(each)}")
+        if each.reason:
+            screen.line(f"  {each.site}: {each.reason}")
+        if each.hint:
+            screen.line(f"    hint: {each.hint}")
+    for lost in vpn.superseded:
         screen.line()
-        for line in _superseded(vpn, each):
+        for line in _superseded(vpn, lost):
             screen.line(line)
-    if pairs := vpn.parts("pairs"):
+    if vpn.pairs:
         screen.line()
-        screen.table(Table(PAIRS, [_pair(each) for each in pairs]))
+        screen.table(Table(PAIRS, [_pair(pair) for pair in vpn.pairs]))
 
 
-def _left(member: Body) -> str:
+def _left(member: MemberView) -> str:
     """How many addresses it has left for hosts, if it says so, and whom it asks for more."""
-    left = ", ".join(f"{n} free" if int(n) < ROUGH else f"{n} or more free" for n in member.texts("free"))
-    asks = f", asks {member.text('asks')} for more" if member.text("asks") else ""
+    left = ", ".join(f"{n} free" if n < ROUGH else f"{n} or more free" for n in member.free)
+    asks = f", asks {member.asks} for more" if member.asks else ""
     return f" ({left}{asks})" if left else ""
 
 
-def _superseded(vpn: Body, lost: Body) -> list[str]:
+def _superseded(vpn: VpnView, lost: SupersededView) -> list[str]:
     """What this site wrote before it heard of the adoption, and how to ask for it again."""
-    words = f"  {lost.text('by')} adopted it; version {lost.text('version')}, written here, yielded "
-    name = vpn.text("name")
-    again = ["delete", name] if lost.flag("ending") else ["update", name]
-    if not lost.flag("ending"):
-        for each in lost.parts("attachments"):
-            again += ["-a", ":".join(part for part in (each.text("site"), each.text("network")) if part)]
-        again += ["--name", lost.text("name")] if lost.text("name") != name else []
+    words = f"  {lost.by} adopted it; version {lost.version}, written here, yielded "
+    again = ["delete", vpn.name] if lost.ending else ["update", vpn.name]
+    if not lost.ending:
+        for each in lost.attachments:
+            again += ["-a", ":".join(part for part in (each.site, each.network) if part)]
+        again += ["--name", lost.name] if lost.name != vpn.name else []
     return [
-        f"{words}{age(lost.text('at'))}: {lost.text('what')}",
+        f"{words}{age(lost.at)}: {lost.what}",
         f"    again: {shlex.join(['intertie', 'vpn', *again])}",
     ]
 
 
-def _facts(vpn: Body) -> list[tuple[str, str]]:
-    epoch = f", epoch {vpn.text('epoch')}" if vpn.count("epoch") else ""
-    label = f"{vpn.text('vni')}, route target {vpn.text('route_target')}, mtu {vpn.text('mtu')}"
-    pending = vpn.part("pending").text("waiting_for")
+def waiting_for(vpn: VpnView) -> str:
+    """The home that is to speak on a change, if one waits for it."""
+    pending = getattr(vpn, "pending", None)
+    return pending.waiting_for if pending is not None else ""
+
+
+def _facts(vpn: VpnView) -> list[tuple[str, str]]:
+    epoch = f", epoch {vpn.epoch}" if vpn.epoch else ""
+    label = f"{vpn.vni}, route target {vpn.route_target}, mtu {vpn.mtu}"
+    pending = waiting_for(vpn)
     return [
-        ("id", vpn.text("id")),
-        ("home", f"{vpn.text('owner')}, version {'.'.join(vpn.texts('version'))}{epoch}"),
-        ("project", vpn.text("project")),
-        ("prefixes", ", ".join(vpn.texts("prefixes"))),
+        ("id", vpn.id),
+        ("home", f"{vpn.owner}, version {'.'.join(map(str, vpn.version))}{epoch}"),
+        ("project", vpn.project),
+        ("prefixes", ", ".join(vpn.prefixes)),
         ("vni", label),
-        ("require", vpn.text("require")),
-        ("created", moment(vpn.text("created_at"))),
+        ("require", vpn.require),
+        ("created", moment(vpn.created_at)),
         ("pending", f"a change waits for {pending}, the home" if pending else ""),
-        *(("pending", _proposal(each)) for each in vpn.parts("proposals")),
-        ("reason", vpn.text("reason")),
+        *(("pending", _proposal(each)) for each in vpn.proposals),
+        ("reason", vpn.reason),
     ]
 
 
-def _proposal(asked: Body) -> str:
+def _proposal(asked: ProposalView) -> str:
     """A change that was asked for here, and what its home says."""
-    what = asked.text("change") + (" --force" if asked.flag("force") else "")
-    to = f" to {asked.text('name')}: {', '.join(asked.texts('members'))}" if asked.texts("members") else ""
-    if asked.text("answer") == "waiting":
-        until = f"waits for {asked.text('waiting_for')} until {moment(asked.text('not_after'))}"
-        return f"{what}{to} {until}; intertie vpn withdraw"
-    return f"{what}{to} was {asked.text('answer')} by {asked.text('waiting_for')}: {asked.text('reason')}"
+    what = asked.change + (" --force" if asked.force else "")
+    to = f" to {asked.name}: {', '.join(asked.members)}" if asked.members else ""
+    if asked.answer == "waiting":
+        return f"{what}{to} waits for {asked.waiting_for} until {moment(asked.not_after)}; intertie vpn withdraw"
+    return f"{what}{to} was {asked.answer} by {asked.waiting_for}: {asked.reason}"
 
 
-def _member(member: Body) -> tuple[str, ...]:
-    word = member.text("answer") + (" (leaving)" if member.flag("leaving") else "")
+def _member(member: MemberView) -> tuple[str, ...]:
     return (
-        member.text("site"),
-        member.text("network"),
-        word,
-        member.text("health"),
-        milliseconds(member.number("rtt_ms")),
-        percent(member.number("loss")),
-        number(member.count("ports_in_use")),
-        age(member.text("probed_at")),
+        member.site,
+        member.network,
+        member.answer + (" (leaving)" if member.leaving else ""),
+        member.health.value,
+        milliseconds(member.rtt_ms),
+        percent(member.loss),
+        number(member.ports_in_use),
+        age(member.probed_at),
     )
 
 
-def _pair(pair: Body) -> tuple[str, ...]:
+def _pair(pair: PairView) -> tuple[str, ...]:
     return (
-        pair.text("from"),
-        pair.text("to"),
-        pair.text("health"),
-        milliseconds(pair.number("rtt_ms")),
-        percent(pair.number("loss")),
-        age(pair.text("probed_at")),
+        pair.from_,
+        pair.to,
+        pair.health.value,
+        milliseconds(pair.rtt_ms),
+        percent(pair.loss),
+        age(pair.probed_at),
     )
 
 
-def verified(body: Body) -> Table:
+def verified(found: Verified) -> Table:
     rows = [
         (
-            _end(each.part("from")),
-            _end(each.part("to")),
-            milliseconds(each.number("rtt_ms")),
-            number(each.count("mtu")),
-            yes(each.flag("ok")),
-            each.text("broken_at"),
-            each.text("hint"),
+            _end(each.from_),
+            _end(each.to),
+            milliseconds(each.rtt_ms),
+            number(each.mtu),
+            yes(each.ok),
+            each.broken_at,
+            each.hint,
         )
-        for each in body.parts("pairs")
+        for each in found.pairs
     ]
     return Table(VERIFIED, rows, "no pair to verify")
 
 
-def _end(end: Body) -> str:
+def _end(end: EndView) -> str:
     """`nantes/web 10.20.0.2`, as far as it is known."""
-    place = "/".join(part for part in (end.text("site"), end.text("host")) if part)
-    return f"{place} {end.text('address')}".strip()
+    place = "/".join(part for part in (end.site, end.host) if part)
+    return f"{place} {end.address}".strip()
 
 
-def plan_lines(body: Body, part: str = "changes") -> list[str]:
+def plan_lines(changes: Sequence[PlanChange]) -> list[str]:
     """Like a diff: a mark, the site, what happens there."""
-    changes = body.parts(part)
-    width = max((len(each.text("site")) for each in changes), default=0)
-    return [f"{each.text('op')} {each.text('site'):<{width}}  {_what(each)}".rstrip() for each in changes]
+    width = max((len(each.site) for each in changes), default=0)
+    return [f"{each.op} {each.site:<{width}}  {_what(each)}".rstrip() for each in changes]
 
 
-def _what(change: Body) -> str:
-    text = change.text("text").removeprefix(f"{change.text('op')} ")
-    return text or change.text("what")
+def _what(change: PlanChange) -> str:
+    return change.text.removeprefix(f"{change.op} ") or change.what
 
 
-def show_plan(screen: Screen, body: Body, words: Sequence[str] = ()) -> None:
+def show_plan(screen: Screen, plan: Answer[PlanView], words: Sequence[str] = ()) -> None:
     """The plan; with the `words` of the command, the line that applies exactly this."""
     if screen.is_json:
-        screen.json(body)
+        screen.document(plan.told)
         return
-    base = body.text("base_version")
-    if base:
-        screen.note(f"on version {base}:")
-    for part in ("changes", "refusals", "notes"):
-        for line in plan_lines(body, part):
+    found = plan.value
+    if found.base_version:
+        screen.note(f"on version {found.base_version}:")
+    for part in (found.changes, found.refusals, found.notes):
+        for line in plan_lines(part):
             screen.mark(line)
-    screen.note("no change" if not body.parts("changes") else "this is a plan: nothing was changed")
-    if words and base:
+    screen.note("no change" if not found.changes else "this is a plan: nothing was changed")
+    if words and found.base_version:
         screen.line()
         screen.line("apply exactly this:")
-        screen.line(f"  {shlex.join(['intertie', 'vpn', *words, '--base', base])}")
+        screen.line(f"  {shlex.join(['intertie', 'vpn', *words, '--base', found.base_version])}")

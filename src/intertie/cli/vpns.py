@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterable
+from dataclasses import asdict
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from intertie.cli import complete, events, lookup
+from intertie.cli import complete, events
 from intertie.cli.attachments import attachments
-from intertie.cli.body import Body, Json
-from intertie.cli.client import Reply, segment
-from intertie.cli.problem import Exit, Problem
+from intertie.cli.problem import Exit, exit_of
 from intertie.cli.session import Session, command
-from intertie.cli.vpn_shown import show_plan, show_vpn, verified, vpn_list
-from intertie.cli.wait import HOLD, Deadline, Verdict, Wish, until_gone, until_ready
+from intertie.cli.vpn_shown import show_plan, show_vpn, verified, vpn_list, waiting_for
+
+if TYPE_CHECKING:
+    from intertie.client import Answer, Attachment, Settled, VpnRequest
+    from intertie.model.views import MemberView, PlanView, SitePlan, VpnView
 
 app = typer.Typer(help="Networks joined across sites.", no_args_is_help=True)
-
-VERIFY_SECONDS = 120.0
 
 
 class Kind(StrEnum):
@@ -55,17 +55,17 @@ BASE = Annotated[
 @command(app, "list")
 def list_(session: Session) -> None:
     """The Vpns that this site is a member of."""
-    body = session.client.items("/v1/vpns")
+    found = session.client.vpns.list().all()
     if session.screen.is_json:
-        session.screen.json(body)
+        session.screen.document(found.told)
     else:
-        session.screen.table(vpn_list(body.parts("items")))
+        session.screen.table(vpn_list(found.value))
 
 
 @command(app, "show")
 def show(session: Session, name: NAME) -> None:
     """Members, their answers, what packets say, and why."""
-    _shown(session, lookup.vpn(session.client, name).body)
+    _shown(session, session.client.vpns.find(name))
 
 
 @command(app, "create")
@@ -81,28 +81,24 @@ def create(
     base: BASE = "",
 ) -> None:
     """Join networks. For l2 the first attachment names the network that is stretched."""
-    members = attachments(attach)
-    wish: dict[str, Json] = {"name": name, "kind": kind.value, "attachments": members, "require": require.value}
-    if transport:
-        wish["transport"] = transport
+    from intertie import client
+
+    wish = client.VpnRequest(
+        name=name,
+        kind=client.VpnKind(kind.value),
+        attachments=attachments(attach),
+        transport=transport,
+        require=client.Require(require.value),
+    )
+    terms = client.Terms(wait=wait, match=base)
     if plan:
-        planned = session.client.call("POST", "/v1/vpns", wish, query={"plan": "true"}).body
-        show_plan(session.screen, planned, _create_words(wish, attach))
-        return
-    match = {"If-Match": f'"{base}"'} if base else {}
-    if not wait:
-        _shown(session, session.client.call("POST", "/v1/vpns", wish, headers=match).body)
-        return
-    with session.screen.waiting(f"asking {_names(members)}") as progress:
-        deadline = Deadline(wait)
-        made = session.client.call("POST", "/v1/vpns", wish, headers=match, wait=min(wait, HOLD)).body
-        target = Wish(frozenset(str(each["site"]) for each in members))
-        reply, verdict = until_ready(session.client, made.text("id"), target, deadline, progress)
-    if reply.body.text("phase") == "refused":
-        # As when the agent itself waits: who hears the refusal has nothing left to clean up.
-        with suppress(Problem):
-            session.client.call("DELETE", _path(reply.body), headers={"If-Match": reply.etag or "*"})
-    _settled(session, reply, verdict)
+        show_plan(session.screen, session.client.vpns.plan_create(wish), _create_words(wish, attach))
+    elif not wait:
+        _shown(session, session.client.vpns.create(wish, terms))
+    else:
+        with session.screen.waiting(f"asking {_names(wish.attachments)}") as progress:
+            settled = client.created(session.client, wish, terms, progress.say)
+        _settled(session, settled)
 
 
 @command(app, "update")
@@ -119,24 +115,21 @@ def update(
 
     -a for every one that stays or comes: who is not named leaves.
     """
+    from intertie import client
+
     members = attachments(attach)
-    found = lookup.vpn(session.client, name)
-    body: Json = {"name": rename or found.body.text("name"), "attachments": members}
-    match = {"If-Match": f'"{base}"' if base else found.etag}
+    vpns = session.client.vpns
+    seen = vpns.find(name)
+    terms = client.Terms(wait=wait, match=base)
     if plan:
-        planned = session.client.call("PUT", _path(found.body), body, query={"plan": "true"}, headers=match)
         words = ["update", name, *_attached(attach), *(["--name", rename] if rename else [])]
-        show_plan(session.screen, planned.body, words)
-        return
-    if not wait:
-        _shown(session, session.client.call("PUT", _path(found.body), body, headers=match).body)
-        return
-    with session.screen.waiting(f"asking {_names(members)}") as progress:
-        deadline = Deadline(wait)
-        session.client.call("PUT", _path(found.body), body, headers=match, wait=_hold(session, found.body, wait))
-        target = Wish(frozenset(str(each["site"]) for each in members), ".".join(found.body.texts("version")))
-        reply, verdict = until_ready(session.client, found.body.text("id"), target, deadline, progress)
-    _settled(session, reply, verdict)
+        show_plan(session.screen, vpns.plan_update(seen, members, name=rename, terms=terms), words)
+    elif not wait:
+        _shown(session, vpns.update(seen, members, name=rename, terms=terms))
+    else:
+        with session.screen.waiting(f"asking {_names(members)}") as progress:
+            settled = client.updated(session.client, seen, members, rename, terms, progress.say)
+        _settled(session, settled)
 
 
 @command(app, "delete")
@@ -151,63 +144,65 @@ def delete(
     base: BASE = "",
 ) -> None:
     """End a Vpn. It is gone when every member has let go."""
-    found = lookup.vpn(session.client, name)
-    query = {"force": "true"} if force else {}
-    match = {"If-Match": f'"{base}"' if base else found.etag or "*"}
+    from intertie import client
+
+    vpns = session.client.vpns
+    seen = vpns.find(name)
+    terms = client.Terms(wait=wait, match=base)
     if plan:
-        planned = session.client.call("DELETE", _path(found.body), query={**query, "plan": "true"}, headers=match)
-        show_plan(session.screen, planned.body, ["delete", name, *(["--force"] if force else [])])
-        return
-    if not wait:
-        _ended(session, session.client.call("DELETE", _path(found.body), query=query, headers=match))
-        return
-    problem = None
-    with session.screen.waiting(f"ending {found.body.text('name')}") as progress:
-        deadline = Deadline(wait)
-        hold = wait if _foreign(session, found.body) else 0.0
-        reply = session.client.call("DELETE", _path(found.body), query=query, headers=match, wait=hold)
-        if reply.status != 204:
-            problem = until_gone(session.client, found.body.text("id"), deadline, progress)
-    if problem is not None:
-        raise problem
-    session.screen.note(f"{found.body.text('name')} is gone")
+        words = ["delete", name, *(["--force"] if force else [])]
+        show_plan(session.screen, vpns.plan_delete(seen, force=force, terms=terms), words)
+    elif not wait:
+        _ended(session, vpns.delete(seen, force=force, terms=terms))
+    else:
+        with session.screen.waiting(f"ending {seen.value.name}") as progress:
+            client.deleted(session.client, seen, force, terms, progress.say)
+        session.screen.note(f"{seen.value.name} is gone")
 
 
 @command(app, "plan")
 def plan_(session: Session, name: NAME) -> None:
     """What this site's next round would do for a Vpn."""
-    vpn = lookup.vpn(session.client, name).body
-    told = session.client.get("/v1/plan").body
+    vpn = session.client.vpns.find(name).value
+    round = session.client.plan()
     # Segments are told by the Vpn's id, the networks that it makes by their names.
-    marks = {vpn.text("id"), vpn.text("name"), *(each.text("network") for each in vpn.parts("members"))} - {""}
-    changes: list[Json] = [
-        each.told for each in told.parts("changes") if marks & set(f"{each.text('what')} {each.text('text')}".split())
-    ]
-    show_plan(session.screen, Body({"base_version": told.text("base_version"), "changes": changes}))
+    marks = {vpn.id, vpn.name, *(each.network for each in vpn.members)} - {""}
+    show_plan(session.screen, _only(round, marks))
+
+
+def _only(round: Answer[SitePlan], marks: set[str]) -> Answer[PlanView]:
+    """Of a round, the changes that have one of these words in them."""
+    from intertie.client import Answer
+    from intertie.model.views import PlanView
+
+    base = round.value.base_version
+    changes = tuple(each for each in round.value.changes if marks & set(f"{each.what} {each.text}".split()))
+    found = PlanView(base_version=base, changes=changes)
+    return Answer(found, {"base_version": base, "changes": [asdict(each) for each in changes]})
 
 
 @command(app, "verify")
 def verify(session: Session, name: NAME) -> None:
     """Send packets between all pairs now, full-size ones too. Exit 1 if one does not cross."""
-    vpn = lookup.vpn(session.client, name).body
-    with session.screen.waiting(f"sending packets between {_names(vpn.parts('members'))}"):
-        body = session.client.call("POST", f"{_path(vpn)}/verify", patience=VERIFY_SECONDS).body
+    vpn = session.client.vpns.find(name).value
+    with session.screen.waiting(f"sending packets between {_names(vpn.members)}"):
+        found = session.client.vpns.verify(vpn.id)
     if session.screen.is_json:
-        session.screen.json(body)
+        session.screen.document(found.told)
     else:
-        session.screen.table(verified(body))
-    if not body.flag("ok"):
+        session.screen.table(verified(found.value))
+    if not found.value.ok:
         raise typer.Exit(Exit.FAILED)
 
 
 @command(app, "withdraw")
 def withdraw(session: Session, name: NAME) -> None:
     """Ask no more for changes that wait for the Vpn's home, another site."""
-    vpn = lookup.vpn(session.client, name).body
-    waiting = [each.text("proposal") for each in vpn.parts("proposals")]
-    for each in waiting:
-        session.client.call("DELETE", f"{_path(vpn)}/proposals/{segment(each)}")
-    session.screen.note(f"withdrawn: {len(waiting)}" if waiting else f"no change of {name} waits for its home")
+    vpn = session.client.vpns.find(name).value
+    for each in vpn.proposals:
+        session.client.vpns.withdraw(vpn.id, each.proposal)
+    waiting = len(vpn.proposals)
+    session.screen.note(f"withdrawn: {waiting}" if waiting else f"no change of {name} waits for its home")
 
 
 @command(app, "adopt")
@@ -217,10 +212,8 @@ def adopt(
     force: Annotated[bool, typer.Option("--force", help="Though its home answers.")] = False,
 ) -> None:
     """Become the home of a Vpn whose home is lost for good."""
-    vpn = lookup.vpn(session.client, name)
-    query = {"force": "true"} if force else {}
-    path = f"{_path(vpn.body)}/adopt"
-    _shown(session, session.client.call("POST", path, query=query, headers={"If-Match": vpn.etag}).body)
+    vpns = session.client.vpns
+    _shown(session, vpns.adopt(vpns.find(name), force=force))
 
 
 @command(app, "events")
@@ -230,65 +223,49 @@ def events_(
     after: events.AFTER = "",
 ) -> None:
     """Follow what happens to Vpns, until Ctrl-C."""
-    wanted = events.of_vpn(lookup.vpn(session.client, name).body.text("id")) if name else events.of_vpns
+    wanted = events.of_vpn(session.client.vpns.find(name).value.id) if name else events.of_vpns
     events.follow(session, after, wanted)
-
-
-def _path(vpn: Body) -> str:
-    return f"/v1/vpns/{segment(vpn.text('id'))}"
 
 
 def _attached(attach: list[str]) -> list[str]:
     return [word for each in attach for word in ("-a", each)]
 
 
-def _create_words(wish: dict[str, Json], attach: list[str]) -> list[str]:
+def _create_words(wish: VpnRequest, attach: list[str]) -> list[str]:
     """The command again, after `intertie vpn`."""
-    more = ["--transport", str(wish["transport"])] if "transport" in wish else []
-    more += ["--require", str(wish["require"])] if wish["require"] != Require.ALL.value else []
-    return ["create", str(wish["name"]), "--kind", str(wish["kind"]), *_attached(attach), *more]
+    more = ["--transport", wish.transport] if wish.transport else []
+    more += ["--require", wish.require.value] if wish.require.value != Require.ALL.value else []
+    return ["create", wish.name, "--kind", wish.kind.value, *_attached(attach), *more]
 
 
-def _names(members: list[dict[str, Json]] | list[Body]) -> str:
-    return ", ".join(str(each["site"]) if isinstance(each, dict) else each.text("site") for each in members)
+def _names(members: Iterable[Attachment | MemberView]) -> str:
+    return ", ".join(each.site for each in members)
 
 
-def _foreign(session: Session, vpn: Body) -> bool:
-    """Whether another site is the Vpn's home, so that this one can only ask it."""
-    return vpn.text("owner") != session.client.get("/v1/site").body.text("name")
-
-
-def _hold(session: Session, vpn: Body, wait: float) -> float:
-    """How long the agent shall hold its answer. Another home's word is heard only while the agent holds it."""
-    return wait if _foreign(session, vpn) else min(wait, HOLD)
-
-
-def _shown(session: Session, vpn: Body) -> None:
+def _shown(session: Session, vpn: Answer[VpnView]) -> None:
     if session.screen.is_json:
-        session.screen.json(vpn)
+        session.screen.document(vpn.told)
     else:
-        show_vpn(session.screen, vpn)
+        show_vpn(session.screen, vpn.value)
 
 
-def _settled(session: Session, reply: Reply, verdict: Verdict) -> None:
+def _settled(session: Session, settled: Settled) -> None:
     """The Vpn as it is after the wait, unless it was refused; then what is wrong with it."""
-    problem = verdict.problem
-    if problem is None or problem.exit is not Exit.REFUSED:
-        _shown(session, reply.body)
-    if problem is not None:
-        raise problem
+    if settled.problem is None or exit_of(settled.problem) is not Exit.REFUSED:
+        _shown(session, settled.seen)
+    settled.checked()
 
 
-def _ended(session: Session, reply: Reply) -> None:
+def _ended(session: Session, answer: Answer[VpnView | None]) -> None:
     """After a deletion that nobody waits for."""
-    if reply.status == 204:
+    if answer.value is None:
         session.screen.note("gone")
         return
     if session.screen.is_json:
-        session.screen.json(reply.body)
-    waiting = reply.body.part("pending").text("waiting_for")
+        session.screen.document(answer.told)
+    home = waiting_for(answer.value)
     session.screen.note(
-        f"asked {waiting}, the home; it has not spoken yet"
-        if waiting
+        f"asked {home}, the home; it has not spoken yet"
+        if home
         else "it goes once every member has let go: intertie vpn list"
     )

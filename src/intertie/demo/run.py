@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-from intertie.cli.problem import Problem
+from intertie.cli.problem import as_json
 from intertie.demo import report
 from intertie.demo.abort import Abort
 from intertie.demo.control import Control, Request
@@ -20,6 +20,7 @@ from intertie.demo.sites import chosen
 from intertie.demo.stage import AGENT, Stage
 from intertie.demo.state import Serving
 from intertie.demo.story import Story, unanswered
+from intertie.model.errors import IntertieError
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -131,7 +132,7 @@ def _serve(wish: Wish, stage: Stage, result: Result, progress: Progress) -> None
 def failed(abort: Abort, *, json: bool = False) -> int:
     """Say on stderr why, as every other command does; the exit code."""
     if json:
-        print(Problem(abort.problem, abort.detail, abort.hint).json(), file=sys.stderr)
+        print(as_json(IntertieError(abort.detail, code=abort.problem, hint=abort.hint)), file=sys.stderr)
         return abort.code
     print(f"error: {abort.detail}", file=sys.stderr)
     for line in abort.hint.splitlines():

@@ -1,4 +1,4 @@
-"""Where the agent is, and who calls: flags, then the environment, then cli.toml, then this machine's own agent.
+"""Where the agent is, and who calls: what was given, then the environment, cli.toml, this machine's own agent.
 
     1. --url, --token; or --dir, typed: that site's own socket
     2. $INTERTIE_URL, $INTERTIE_TOKEN
@@ -19,7 +19,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from intertie.cli.problem import Problem, usage
+from intertie.client.errors import usage
+from intertie.model.errors import Unavailable
 
 DEFAULT_URL = "http://127.0.0.1:7575"
 DEFAULT_PROJECT = "demo"
@@ -65,8 +66,9 @@ def default_dir(environment: Mapping[str, str]) -> Path:
     return Path(environment.get("HOME") or Path.home()) / ".local/state/intertie"
 
 
-def place(flags: Flags, environment: Mapping[str, str]) -> Place:
-    """The agent to talk to. Problem `unreachable` if a socket was asked for and nobody listens there."""
+def find(flags: Flags, environment: Mapping[str, str]) -> Place:
+    """The agent to talk to. Unavailable (unreachable) if a socket was asked for and nobody listens there; Refused
+    (usage) if what was typed or written down cannot be meant."""
     kept = _kept(environment)
     project = flags.project or environment.get("INTERTIE_PROJECT") or kept.get("project") or DEFAULT_PROJECT
     if flags.dir is not None and not flags.url:
@@ -123,7 +125,7 @@ def _answering(dir: Path) -> Path:
         if not (dir / "api.lock").exists() or time.monotonic() > until:
             break
         time.sleep(_TAKEOVER / 10)
-    raise Problem("unreachable", f"no agent answers at {path}", f"intertie agent run --dir {dir}")
+    raise Unavailable(f"no agent answers at {path}", code="unreachable", hint=f"intertie agent run --dir {dir}")
 
 
 def _listening(path: Path) -> Path | None:
