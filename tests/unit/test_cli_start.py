@@ -160,7 +160,11 @@ def test_version_loads_nothing_heavy() -> None:
     )
     loaded = done.stdout.splitlines()[-1]
     assert not [each for each in heavy if f"'{each}'" in loaded]
-    assert not [each for each in ("agent", "api", "main", "demo", "store", "drivers", "client") if f"intertie.{each}" in loaded]
+    assert not [
+        each
+        for each in ("agent", "api", "main", "demo", "store", "drivers", "client")
+        if f"intertie.{each}" in loaded
+    ]
 
 
 @pytest.mark.parametrize(
