@@ -14,6 +14,7 @@ from starlette.types import Message
 import intertie
 from intertie.api.gate import MAX_BODY, UNDER_WAY
 from intertie.api.problems import CODES, problem_of
+from intertie.cli.problem import EXITS
 from intertie.model.errors import Conflict, IntertieError, Refused, Unavailable
 from tests.unit.api_lab import Api, federation, is_problem, one_site, virtually, wish
 
@@ -38,10 +39,15 @@ def test_the_table_is_the_contracts() -> None:
     }.items()
 
 
-def test_every_code_in_the_source_is_in_the_table() -> None:
+OUTSIDE = ("cli", "client", "demo", "osc")
+"""Which tell of what no agent says, too."""
+
+
+def codes(inside: bool) -> set[str]:
+    """Those that errors are made with, in the packages that agents are made of or in the others."""
     found = set()
     for path in Path(intertie.__file__).parent.rglob("*.py"):
-        if path.parts[-2] in ("cli", "demo"):
+        if (path.parts[-2] not in OUTSIDE) is not inside:
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call):
@@ -53,9 +59,19 @@ def test_every_code_in_the_source_is_in_the_table() -> None:
                     if isinstance(each, ast.Assign) and ast.unparse(each.targets[0]) == "default_code":
                         assert isinstance(each.value, ast.Constant)
                         found.add(each.value.value)
-    texts = {code for code in found if isinstance(code, str) and code}
+    return {code for code in found if isinstance(code, str) and code}
+
+
+def test_every_code_in_the_source_is_in_the_table() -> None:
+    texts = codes(inside=True)
     assert len(texts) > 10
     assert texts <= CODES.keys()
+
+
+def test_every_code_of_a_client_has_an_exit() -> None:
+    texts = codes(inside=False)
+    assert {"usage", "unreachable", "silent", "broken", "partial"} <= texts
+    assert texts <= EXITS.keys()
 
 
 @pytest.mark.parametrize(
