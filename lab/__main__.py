@@ -13,7 +13,8 @@ from contextlib import suppress
 from lab import environment, template
 from lab.environment import LabError, say
 from lab.regions import BASE, Lab, Wish, running
-from lab.settings import LAYOUTS, REGIONS
+from lab.settings import DATA_PLANES, LAYOUTS, REGIONS
+from lab.sites import HOST_ADDRESS
 
 
 def arguments(given: Sequence[str]) -> argparse.Namespace:
@@ -24,6 +25,7 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     up.add_argument("--layout", choices=LAYOUTS, default="shared", help="one Keystone for all regions, or one each")
     up.add_argument("--regions", type=int, choices=range(1, len(REGIONS) + 1), default=2)
     up.add_argument("--port", type=int, default=BASE, help="of the first Keystone; Neutrons follow from ten above")
+    up.add_argument("--data-plane", choices=DATA_PLANES, default="none", help="ovn: with packets; needs root")
     up.add_argument("-o", dest="output", choices=("text", "json"), default="text")
     return parser.parse_args(given)
 
@@ -50,7 +52,15 @@ def main(given: Sequence[str]) -> int:
             return 0
         began = time.monotonic()
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
-        with running(Wish(layout=asked.layout, regions=asked.regions, base=asked.port)) as lab:
+        packets = asked.data_plane != "none"
+        wish = Wish(
+            layout=asked.layout,
+            regions=asked.regions,
+            base=asked.port,
+            address=HOST_ADDRESS if packets else "127.0.0.1",
+            data_plane=asked.data_plane,
+        )
+        with running(wish) as lab:
             tell(lab, asked.output, time.monotonic() - began)
             with suppress(KeyboardInterrupt):
                 signal.pause()

@@ -12,7 +12,13 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent / ".lab"
-PACKAGES = {"ovs-vswitchd": "openvswitch-switch", "ovn-northd": "ovn-central", "ovn-controller": "ovn-host"}
+PACKAGES = {
+    "ovs-vswitchd": "openvswitch-switch",
+    "ovn-northd": "ovn-central",
+    "ovn-controller": "ovn-host",
+    "ethtool": "ethtool",
+    "mariadbd": "mariadb-server",
+}
 """Programs of the data plane, and the Debian package of each."""
 SBIN = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

@@ -6,11 +6,11 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from lab import environment, identity, settings, template
+from lab import database, environment, identity, settings, sites, template
 from lab.process import Services, wait_for
 from lab.settings import PASSWORD, REGIONS, Region
 
@@ -35,6 +35,8 @@ class Lab:
     folder: Path
     wish: Wish
     regions: list[Region]
+    sites: list[sites.Site] = field(default_factory=list)
+    """With a data plane: where each region's is."""
     tenants: dict[int, dict[str, str]] = field(default_factory=dict)
     pids: dict[str, int] = field(default_factory=dict)
     """"keystone-0", "neutron-0" …: whom to stop, kill or freeze in a test of failure."""
@@ -77,29 +79,31 @@ def plan(wish: Wish) -> list[Region]:
                 keystone_url=f"http://{wish.address}:{wish.base + keystone}/v3",
                 url=f"http://{wish.address}:{wish.base + 10 + number}",
                 data_plane=wish.data_plane,
+                address=sites.Site(number, Path()).address,
             )
         )
     return found
 
 
 @contextmanager
-def running(wish: Wish, regions: list[Region] | None = None) -> Iterator[Lab]:
+def running(wish: Wish) -> Iterator[Lab]:
     """A lab, until the block ends; then nothing of it is left."""
     environment.install()
     template.make()
     folder = Path(tempfile.mkdtemp(prefix="intertie-lab-"))
-    lab = Lab(folder=folder, wish=wish, regions=regions or plan(wish))
-    services: list[Services] = []
-    try:
-        _start(lab, services)
+    lab = Lab(folder=folder, wish=wish, regions=plan(wish))
+    with ExitStack() as ends:
+        ends.callback(shutil.rmtree, folder, ignore_errors=True)
+        if wish.data_plane != "none":
+            environment.install_data_plane()
+            lab.sites = ends.enter_context(sites.running(folder / "sites", wish.regions))
+            urls = ends.enter_context(database.running(folder / "mariadb", [r.cloud for r in lab.regions]))
+            lab.regions = [replace(r, database=urls[r.cloud]) for r in lab.regions]
+        _start(lab, ends)
         yield lab
-    finally:
-        for each in services:
-            each.end()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(lab: Lab, services: list[Services]) -> None:
+def _start(lab: Lab, ends: ExitStack) -> None:
     wish = lab.wish
     keystones = sorted({region.keystone for region in lab.regions})
     for number in keystones:
@@ -108,16 +112,13 @@ def _start(lab: Lab, services: list[Services]) -> None:
     for region in lab.regions:
         template.copy_neutron(lab.folder / f"neutron-{region.number}", region)
     places = [(lab.folder / f"keystone-{n}", wish.base + n) for n in keystones]
-    services.append(Services("keystone", wish.address, places))
-    lab.pids |= {f"keystone-{n}": pid for n, pid in zip(keystones, services[-1].pids, strict=True)}
-    services.append(
-        Services(
-            "neutron",
-            wish.address,
-            [(lab.folder / f"neutron-{r.number}", wish.base + 10 + r.number) for r in lab.regions],
-        )
-    )
-    lab.pids |= {f"neutron-{r.number}": pid for r, pid in zip(lab.regions, services[-1].pids, strict=True)}
+    identities = Services("keystone", wish.address, places)
+    ends.callback(identities.end)
+    lab.pids |= {f"keystone-{n}": pid for n, pid in zip(keystones, identities.pids, strict=True)}
+    places = [(lab.folder / f"neutron-{r.number}", wish.base + 10 + r.number) for r in lab.regions]
+    networks = Services("neutron", wish.address, places)
+    ends.callback(networks.end)
+    lab.pids |= {f"neutron-{r.number}": pid for r, pid in zip(lab.regions, networks.pids, strict=True)}
     for number in keystones:
         wait_for(_keystone_url(lab, number))
         lab.tenants[number] = identity.tenants(_keystone_url(lab, number))

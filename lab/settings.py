@@ -24,6 +24,8 @@ class Region:
     keystone: int
     keystone_url: str
     url: str
+    database: str = ""
+    """SQLAlchemy's URL of its database; "": an SQLite file in its folder."""
     data_plane: str = "none"
     address: str = "127.0.0.1"
     """Of the site's databases, with a data plane."""
@@ -83,7 +85,7 @@ def neutron(folder: Path, paste: Path, region: Region) -> Sections:
             "dhcp_agent_notification": False,
         },
         "oslo_concurrency": {"lock_path": folder / "lock"},
-        "database": _sqlite(folder / "neutron.db"),
+        "database": {"connection": region.database} if region.database else _sqlite(folder / "neutron.db"),
         "keystone_authtoken": _trusting(region),
         "oslo_messaging_notifications": {"driver": "noop"},
         **_ml2(region, ovn),

@@ -55,7 +55,7 @@ def _fill(folder: Path) -> None:
     (folder / "keystone.conf").write_text(settings.ini(settings.keystone(folder)))
     with (folder / "template.log").open("w") as log:
         tables = subprocess.Popen(
-            [python(), HERE / "inside" / "schema.py", folder / "neutron.db"], stdout=log, stderr=log
+            [python(), HERE / "inside" / "schema.py", f"sqlite:///{folder}/neutron.db"], stdout=log, stderr=log
         )
         manage = python().parent / "keystone-manage"
 
@@ -111,6 +111,7 @@ def copy_keystone(folder: Path, url: str, regions: dict[str, str]) -> None:
 def copy_neutron(folder: Path, region: settings.Region) -> None:
     for name in ("state", "lock"):
         (folder / name).mkdir(parents=True)
-    shutil.copy(FOLDER / "neutron.db", folder)
+    if not region.database:
+        shutil.copy(FOLDER / "neutron.db", folder)
     paste = python().parent.parent / "etc" / "neutron" / "api-paste.ini"
     (folder / "neutron.conf").write_text(settings.ini(settings.neutron(folder, paste, region)))

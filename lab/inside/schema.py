@@ -1,10 +1,9 @@
-"""Makes Neutron's tables in an SQLite file: `schema.py FILE`.
+"""Makes Neutron's tables in an empty database: `schema.py URL`.
 
 Neutron's migrations alter constraints, which SQLite cannot; the models that they lead to can be made at once. What a
 migration would have put into the tables is the rules of a project's default security group.
 """
 
-import sqlite3
 import sys
 import uuid
 from importlib import import_module
@@ -14,13 +13,14 @@ DIRECTIONS = ("egress", "ingress")
 ETHERTYPES = ("IPv4", "IPv6")
 
 
-def make(file: str) -> None:
+def make(url: str) -> None:
     sa: Any = import_module("sqlalchemy")
     head: Any = import_module("neutron.db.migration.models.head")
     import_module("networking_bgpvpn.neutron.db.bgpvpn_db")  # its tables come to the same metadata
-    with sqlite3.connect(file) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")  # stays with the file
-    engine = sa.create_engine(f"sqlite:///{file}")
+    engine = sa.create_engine(url)
+    if url.startswith("sqlite:"):
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA journal_mode=WAL")  # stays with the file
     head.get_metadata().create_all(engine)
     with engine.begin() as connection:
         _default_rules(sa, connection)
@@ -46,5 +46,5 @@ def _default_rules(sa: Any, connection: Any) -> None:
 
 
 if __name__ == "__main__":
-    file, sys.argv = sys.argv[1], sys.argv[:1]  # oslo.config reads what it finds there
-    make(file)
+    url, sys.argv = sys.argv[1], sys.argv[:1]  # oslo.config reads what it finds there
+    make(url)
