@@ -22,6 +22,7 @@ SITE, NETWORK = "intertie-site", "intertie-network"
 IFACE_ID, MAC, STATUS, INSTALLED = "iface-id", "attached-mac", "iface-status", "ovn-installed"
 OPEN = 3.0
 """Seconds in which `ovs-vswitchd` must have taken a new port."""
+POLL = 0.02
 DEAD_VLAN = 4095
 """The tag that the Open vSwitch agent gives to ports which belong to no network of its."""
 
@@ -114,6 +115,17 @@ class Switch:
         await self._taken(want.device)
         return True
 
+    async def joined(self, network: str, within: float) -> None:
+        """Wait until the port is part of its network. Unavailable, saying what is missing, if it is not in time."""
+        until = asyncio.get_running_loop().time() + within
+        while True:
+            plug = (await self.plugs()).get(network)
+            if plug is not None and not plug.flaw:
+                return
+            if asyncio.get_running_loop().time() >= until:
+                raise Unavailable(plug.flaw if plug is not None else f"not plugged into {self.bridge}")
+            await asyncio.sleep(POLL)
+
     async def unplug(self, device: str) -> bool:
         """Take a port of ours off; whether it was there."""
         [found] = await self._database.transact(
@@ -171,7 +183,7 @@ class Switch:
                             raise Conflict(f"Open vSwitch cannot use {device}: {error}")
                         if isinstance(row["ofport"], int) and row["ofport"] > 0:
                             return
-                    await asyncio.sleep(0.02)
+                    await asyncio.sleep(POLL)
         except TimeoutError as error:
             raise Unavailable(
                 f"Open vSwitch did not take {device} within {OPEN:g} s", hint="is ovs-vswitchd running?"

@@ -10,7 +10,7 @@ checksums (see `drivers.linux.ethtool`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -27,13 +27,49 @@ from intertie.drivers.linux.steps import (
     Setting,
     Step,
 )
-from intertie.planning.identity import bridge_name
 
 MTU = 9216
 """Above any underlay's."""
 MARK = "gateway"
 """First word of the mark on a bridge that was made for a gateway port."""
 INNER, OUTER = "ig", "io"
+FEW = 20
+"""Cables up to which asking for the devices of each costs less than asking for all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """Where a network's cable runs: from which bridge of the site."""
+
+    site: str
+    network: str
+    bridge: str
+
+    @property
+    def inner(self) -> str:
+        """The end on the bridge."""
+        return INNER + self._digest("cable")[:5].hex()
+
+    @property
+    def outer(self) -> str:
+        """The end that is plugged into the integration bridge."""
+        return OUTER + self._digest("cable")[:5].hex()
+
+    @property
+    def names(self) -> tuple[str, str, str]:
+        return self.bridge, self.inner, self.outer
+
+    @property
+    def mac(self) -> str:
+        """The bridge's."""
+        return bytes((0x02, *self._digest("bridge")[:5])).hex(":")
+
+    @property
+    def mark(self) -> str:
+        return marks.write(self.bridge, (MARK, self.site, self.network)).alias
+
+    def _digest(self, what: str) -> bytes:
+        return sha256(f"{self.site} {self.network} {what}".encode()).digest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,73 +83,25 @@ class Cable:
     """Ends that hand packets over without a checksum."""
 
 
-def inner_name(site: str, network: str) -> str:
-    """The end on the bridge."""
-    return INNER + _digest(site, network)[:5].hex()
-
-
-def outer_name(site: str, network: str) -> str:
-    """The end that is plugged into the integration bridge."""
-    return OUTER + _digest(site, network)[:5].hex()
-
-
-def bridge_mac(site: str, network: str) -> str:
-    return _mac(0x02, site, f"{network} bridge")
-
-
 def end_mac(name: str) -> str:
     """High first octets, as of every port of ours: a bridge takes the lowest for its own."""
     return bytes((0xFE, 0xFF, *sha256(name.encode()).digest()[:4])).hex(":")
 
 
-def _mac(first: int, site: str, what: str) -> str:
-    return bytes((first, *_digest(site, what)[:5])).hex(":")
-
-
-def _digest(site: str, what: str) -> bytes:
-    return sha256(f"{site} {what}".encode()).digest()
-
-
-def mark_of(site: str, network: str) -> str:
-    return marks.write(bridge_name(network), (MARK, site, network)).alias
-
-
-def networks(site: str, links: Iterable[Link]) -> Mapping[str, Link]:
-    """The bridges that were made for gateway ports of this site, by network."""
-    found: dict[str, Link] = {}
-    for link in links:
-        words = marks.read(link.alias, ()) if link.kind == "bridge" else None
-        if words is not None and words[:2] == (MARK, site) and len(words) == 3:
-            found.setdefault(words[2], link)
-    return found
-
-
-# ── Reading ────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def look(site: str, network: str) -> Cable:
+def look(courses: Collection[Course]) -> dict[Course, Cable]:
     """In the calling thread's namespace."""
     with Reader() as reader:
-        links = {link.index: link for name in _names(site, network) if (link := reader.link(name)) is not None}
-    return cable_of(site, network, links.values())
+        if len(courses) > FEW:
+            links = {link.name: link for link in reader.links()}
+        else:
+            named = (reader.link(name) for course in courses for name in course.names)
+            links = {link.name: link for link in named if link is not None}
+    return {course: _cable(*(links.get(name) for name in course.names)) for course in courses}
 
 
-def look_all(site: str) -> dict[str, Cable]:
-    """By network, in the calling thread's namespace: of every bridge that is marked as ours."""
-    with Reader() as reader:
-        links = reader.links()
-    by_name = {link.name: link for link in links}
-    return {
-        network: cable_of(site, network, (by_name[n] for n in _names(site, network) if n in by_name))
-        for network in networks(site, links)
-    }
-
-
-def cable_of(site: str, network: str, links: Iterable[Link]) -> Cable:
-    by_name = {link.name: link for link in links}
-    bridge, inner, outer = (by_name.get(name) for name in _names(site, network))
-    ends = [end for end in (inner, outer) if end is not None]
-    return Cable(bridge=bridge, inner=inner, outer=outer, bare=frozenset(e.name for e in ends if _bare(e.name)))
+def _cable(bridge: Link | None, inner: Link | None, outer: Link | None) -> Cable:
+    ends = [end.name for end in (inner, outer) if end is not None]
+    return Cable(bridge=bridge, inner=inner, outer=outer, bare=frozenset(end for end in ends if _bare(end)))
 
 
 def _bare(name: str) -> bool:
@@ -123,19 +111,15 @@ def _bare(name: str) -> bool:
         return False
 
 
-def _names(site: str, network: str) -> tuple[str, str, str]:
-    return bridge_name(network), inner_name(site, network), outer_name(site, network)
-
-
 # ── What is wanted ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def flaws(site: str, network: str, have: Cable, userspace: bool) -> list[str]:
+def flaws(course: Course, have: Cable, userspace: bool) -> list[str]:
     """What is not as `render` makes it, in words."""
     if have.bridge is None or have.inner is None or have.outer is None:
         return ["the cable to the integration bridge is not there"]
     found = []
-    if _bridge_steps(site, network, have.bridge):
+    if _bridge_steps(course, have.bridge):
         found.append("its bridge is not as it should be")
     if _end_steps(have.inner, have.bridge, have.bare if userspace else frozenset()):
         found.append("the cable's end on the bridge is not as it should be")
@@ -144,15 +128,15 @@ def flaws(site: str, network: str, have: Cable, userspace: bool) -> list[str]:
     return found
 
 
-def render(site: str, network: str, have: Cable, userspace: bool) -> tuple[Step, ...]:
+def render(course: Course, have: Cable, userspace: bool) -> tuple[Step, ...]:
     """From what there is to what there should be."""
     steps: list[Step] = []
     bridge = have.bridge
-    name, inner, outer = _names(site, network)
+    name, inner, outer = course.names
     if bridge is None:
-        steps.append(AddBridge(name=name, mac=bridge_mac(site, network)))
-        bridge = Link(index=-1, name=name, kind="bridge", mac=bridge_mac(site, network))
-    steps += _bridge_steps(site, network, bridge)
+        steps.append(AddBridge(name=name, mac=course.mac))
+        bridge = Link(index=-1, name=name, kind="bridge", mac=course.mac)
+    steps += _bridge_steps(course, bridge)
     bare = have.bare
     ends = [have.inner, have.outer]
     if None in ends:
@@ -176,20 +160,20 @@ def render(site: str, network: str, have: Cable, userspace: bool) -> tuple[Step,
     return tuple(steps)
 
 
-def unrender(site: str, network: str) -> tuple[Step, ...]:
+def unrender(course: Course) -> tuple[Step, ...]:
     """To nothing. One end takes the other with it."""
-    bridge, inner, _ = _names(site, network)
+    bridge, inner, _ = course.names
     return (DelLink(name=inner), DelLink(name=bridge))
 
 
-def _bridge_steps(site: str, network: str, bridge: Link) -> list[Step]:
+def _bridge_steps(course: Course, bridge: Link) -> list[Step]:
     steps: list[Step] = []
     made = bridge.index == -1
     if not made and (bridge.number(IFLA_BR_STP_STATE) or bridge.number(IFLA_BR_MCAST_SNOOPING)):
         steps.append(QuietBridge(name=bridge.name))
     if bridge.ipv6:
         steps.append(Setting(path=f"ipv6/conf/{bridge.name}/disable_ipv6", value=1))
-    mac, mark = bridge_mac(site, network), mark_of(site, network)
+    mac, mark = course.mac, course.mark
     return steps + _set(
         SetLink(
             name=bridge.name,

@@ -14,12 +14,10 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Protocol
 
 from intertie.drivers.linux.frames import Place
+from intertie.drivers.transport.merged import merged
 from intertie.model.bodies import TransportFacts
-from intertie.model.errors import IntertieError, Refused
+from intertie.model.errors import Refused
 from intertie.model.items import Item, Key, Segment, key
-
-PAUSE = 5.0
-"""Seconds before news is asked for again where it ended."""
 
 
 class Carrier(Protocol):
@@ -65,17 +63,8 @@ class SeveralTransports:
                 shown += self._remembered(name, keys, sight)
         return shown
 
-    async def changes(self) -> AsyncIterator[Key]:
-        """What any of them tells. One whose news ends is asked again after a while."""
-        news: asyncio.Queue[Key] = asyncio.Queue()
-        tasks = [asyncio.create_task(_forward(carrier, news)) for carrier in self._carriers.values()]
-        try:
-            while True:
-                yield await news.get()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+    def changes(self) -> AsyncIterator[Key]:
+        return merged([carrier.changes for carrier in self._carriers.values()])
 
     async def ensure(self, item: Item) -> None:
         await self._of(item).ensure(item)
@@ -105,13 +94,3 @@ class SeveralTransports:
 
     def _as_before(self, name: str, keys: Collection[Key] | None) -> Collection[Item]:
         return [item for k, item in self._last.get(name, {}).items() if keys is None or k in keys]
-
-
-async def _forward(carrier: Carrier, news: asyncio.Queue[Key]) -> None:
-    while True:
-        try:
-            async for each in carrier.changes():
-                news.put_nowait(each)
-        except (IntertieError, OSError):
-            pass  # rounds look by themselves, too: news only makes them look sooner
-        await asyncio.sleep(PAUSE)
