@@ -3,7 +3,7 @@
 A port is told to the cloud's network agent by three words on its interface, as hypervisors do it: `iface-id`, the
 UUID of the Neutron port, `attached-mac`, and `iface-status`. Whoever runs the data plane then makes it part of its
 network: `ovn-controller` writes `ovn-installed`, the Open vSwitch agent gives the port a VLAN tag of its own.
-What is ours is known by `intertie-site` and `intertie-network`, which nobody else reads.
+What is ours is known by words that begin with `intertie-`, which nobody else reads.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from intertie.drivers.openstack.ovsdb import Named, Ovsdb
 from intertie.model.errors import Conflict, NotFound, Unavailable
 
 BRIDGE = "br-int"
-SITE, NETWORK = "intertie-site", "intertie-network"
+SITE, NETWORK, INDEX = "intertie-site", "intertie-network", "intertie-ifindex"
 IFACE_ID, MAC, STATUS, INSTALLED = "iface-id", "attached-mac", "iface-status", "ovn-installed"
 OPEN = 3.0
 """Seconds in which `ovs-vswitchd` must have taken a new port."""
@@ -36,6 +36,9 @@ class Plug:
     port: str
     mac: str
     bridge: str = BRIDGE
+    index: int
+    """Of the device when it was plugged. One that was deleted and made again has another, and Open vSwitch goes on
+    holding what is gone."""
     flaw: str = ""
     """As observed, in words. Wished: always ""."""
 
@@ -103,7 +106,7 @@ class Switch:
         if have is not None and replace(have, flaw="") == want and STATUS not in have.flaw:
             return False
         ids = self._ids(want)
-        if have is not None and (have.device, have.bridge) == (want.device, want.bridge):
+        if have is not None and (have.device, have.bridge, have.index) == (want.device, want.bridge, want.index):
             changes = ("delete", frozenset(ids)), ("insert", ids)  # other people's words beside ours stay
             await self._database.transact(
                 ovsdb.mutate("Interface", (("name", "==", want.device),), "external_ids", *changes)
@@ -159,12 +162,15 @@ class Switch:
                         yield ids.get(NETWORK, "")
 
     async def _insert(self, want: Plug, ids: Mapping[str, str]) -> None:
+        """Where VLANs part the networks, the port is dead until the agent gives it one: without any it would be part
+        of all of them."""
         mark = {k: v for k, v in ids.items() if k in (SITE, NETWORK)}
+        port: dict[str, object] = {"name": want.device, "interfaces": Named("interface"), "external_ids": mark}
+        if not (await self.host()).ovn:
+            port["tag"] = DEAD_VLAN
         written = await self._database.transact(
             ovsdb.insert("Interface", "interface", {"name": want.device, "external_ids": dict(ids)}),
-            ovsdb.insert(
-                "Port", "port", {"name": want.device, "interfaces": Named("interface"), "external_ids": mark}
-            ),
+            ovsdb.insert("Port", "port", port),
             ovsdb.mutate("Bridge", (("name", "==", want.bridge),), "ports", ("insert", Named("port"))),
         )
         if not written[2].get("count"):
@@ -196,6 +202,7 @@ class Switch:
             STATUS: "active",
             SITE: self._site,
             NETWORK: want.network,
+            INDEX: str(want.index),
         }
 
 
@@ -221,6 +228,7 @@ def _plug(row: Mapping[str, Any], bridge: str, tag: Any, ovn: bool) -> Plug:
         port=ids.get(IFACE_ID, ""),
         mac=ids.get(MAC, ""),
         bridge=bridge,
+        index=int(ids[INDEX]) if ids.get(INDEX, "").isdigit() else 0,
         flaw="; ".join(flaws),
     )
 

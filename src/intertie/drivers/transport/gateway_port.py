@@ -149,13 +149,12 @@ class GatewayPortTransport:
         cloud does not answer."""
         segment = _segment(item)
         course = self._course(segment)
-        have = await self._namespaces.run(self._home, partial(cables.look, [course]))
-        await self._perform(cables.render(course, have[course], await self._userspace()))
+        await self._lay(course)
         await self._inner.ensure(segment)
         if segment.kind is VpnKind.L2:
             await self._ports.cut_pools(segment)
         port = await self._ports.ensure(self._wish(course, (segment, *await self._others(segment))))
-        fresh = await self._switch.plug(self._plug(course, port))
+        fresh = await self._plug(course, port)
         await self._switch.joined(course.network, JOIN if fresh else 0.0)
 
     async def remove(self, item: Item) -> None:
@@ -177,6 +176,10 @@ class GatewayPortTransport:
         if failures:
             raise failures[0]
         await self._inner.remove(segment)
+
+    async def _lay(self, course: Course) -> None:
+        have = (await self._namespaces.run(self._home, partial(cables.look, [course])))[course]
+        await self._perform(cables.render(course, have, await self._userspace()))
 
     # ── Looking ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -213,6 +216,9 @@ class GatewayPortTransport:
             return [f"not plugged into {self._switch.bridge}"]
         if port is not None and (plug.port, plug.mac) != (port.id, port.mac):
             return [f"plugged into {self._switch.bridge} as another port"]
+        outer = sight.cables[course].outer
+        if outer is not None and outer.index != plug.index:
+            return ["Open vSwitch holds an end of it that is gone"]
         return [plug.flaw] if plug.flaw else []
 
     async def _lacking(self) -> str:
@@ -243,9 +249,18 @@ class GatewayPortTransport:
         mac = router_mac(self.site, course.network, port=False)
         return PortWish(network=course.network, mac=mac, addresses=frozenset(gateways))
 
-    def _plug(self, course: Course, port: PortSight) -> Plug:
-        bridge = self._switch.bridge
-        return Plug(device=course.outer, network=course.network, port=port.id, mac=port.mac, bridge=bridge)
+    async def _plug(self, course: Course, port: PortSight) -> bool:
+        """Whether that was anything new."""
+        outer = (await self._namespaces.run(self._home, partial(cables.look, [course])))[course].outer
+        want = Plug(
+            device=course.outer,
+            network=course.network,
+            port=port.id,
+            mac=port.mac,
+            bridge=self._switch.bridge,
+            index=outer.index if outer is not None else 0,
+        )
+        return await self._switch.plug(want)
 
     async def _perform(self, steps: Sequence[Step]) -> None:
         if steps:
