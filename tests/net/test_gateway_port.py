@@ -63,34 +63,46 @@ async def devices(rig: GatewayRig, site: int) -> set[str]:
     return await rig.spaces.run(rig.lab.site(site), read) - {"br-int", "br0"}
 
 
+@pytest.fixture
+async def mixed(tmp_path: Path) -> AsyncIterator[GatewayRig]:
+    """Site 1 has an Open vSwitch; at site 2 a network is a bridge."""
+    rig = GatewayRig(tmp_path, sites=(1,))
+    try:
+        await rig.build()
+        yield rig
+    finally:
+        await rig.close()
+
+
 @pytest.mark.parametrize("kind", list(VpnKind))
-async def test_hosts_speak_tcp_across(rig: GatewayRig, kind: VpnKind) -> None:
-    """A switch in user space forwards what it is given: without checksums every segment would be dropped."""
-    sites = await joined(rig, kind)
-    there = rig.hosts[2, sites.bridge]
+@pytest.mark.parametrize(("server", "caller"), [(1, 2), (2, 1)])
+async def test_hosts_speak_tcp_across(mixed: GatewayRig, kind: VpnKind, server: int, caller: int) -> None:
+    """A kernel leaves checksums to hardware, of which there is none on the way: a switch in user space would forward
+    what every host drops."""
+    sites = await joined(mixed, kind)
 
     def serve() -> socket.socket:
-        return socket.create_server((sites.address(2), 5001))
+        return socket.create_server((sites.address(server), 5001))
 
     def connect() -> socket.socket:
         made = socket.socket()
         made.setblocking(False)
-        made.connect_ex((sites.address(2), 5001))
+        made.connect_ex((sites.address(server), 5001))
         return made
 
-    server = await rig.spaces.run(there, serve)
-    server.setblocking(False)
+    listening = await mixed.spaces.run(mixed.hosts[server, sites.bridge], serve)
+    listening.setblocking(False)
     loop, payload = asyncio.get_running_loop(), bytes(range(256)) * 400
     async with asyncio.timeout(PATIENCE):
-        caller = await rig.spaces.run(rig.hosts[1, sites.bridge], connect)
-        called, _ = await loop.sock_accept(server)
-        sending = asyncio.create_task(loop.sock_sendall(caller, payload))
+        calling = await mixed.spaces.run(mixed.hosts[caller, sites.bridge], connect)
+        called, _ = await loop.sock_accept(listening)
+        sending = asyncio.create_task(loop.sock_sendall(calling, payload))
         heard = b""
         while len(heard) < len(payload):
             heard += await loop.sock_recv(called, 1 << 16)
         await sending
     assert heard == payload
-    for each in (server, called, caller):
+    for each in (listening, called, calling):
         each.close()
 
 
