@@ -137,4 +137,4 @@ async def test_news_of_one_comes_though_another_has_none(rig: SeveralRig) -> Non
             await both.remove(ours)
             await asyncio.wait({first}, timeout=0.05)
     assert await first == key(ours)
-    await news.aclose()
+    await news.aclose()  # type: ignore[attr-defined]

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from intertie.drivers.linux.steps import FillInChecksums, perform
+from intertie.drivers.openstack.gateway import PortSight, PortWish
 from intertie.drivers.openstack.ovs import Switch
 from intertie.drivers.openstack.ovsdb import Operation, Ovsdb, Row
-from intertie.drivers.transport.gateway_port import GatewayPortTransport, PortSight, PortWish
+from intertie.drivers.transport.gateway_port import GatewayPortTransport
 from intertie.drivers.transport.several import Carrier
 from intertie.model.items import Segment
 from intertie.testing.transport_suite import ALL, TransportContract
@@ -25,14 +26,14 @@ class Cabinet:
     """A site's ports as far as the driver asks for them. Each network has a VLAN of its own on `br-int`."""
 
     def __init__(self) -> None:
-        self.ports: dict[str, PortSight | None] = {}
+        self.ports: dict[str, PortSight] = {}
         self.vlans: dict[str, int] = {}
         self.writes = 0
 
     async def lacking(self) -> str:
         return ""
 
-    async def sights(self) -> dict[str, PortSight | None]:
+    async def sights(self) -> dict[str, PortSight]:
         return dict(self.ports)
 
     async def ensure(self, wish: PortWish) -> PortSight:

@@ -26,39 +26,20 @@ from intertie.drivers.linux.frames import Place
 from intertie.drivers.linux.netns import Namespaces, Netns
 from intertie.drivers.linux.rtnl import link_news
 from intertie.drivers.linux.steps import Step, perform
+from intertie.drivers.openstack.gateway import PortSight, PortWish
 from intertie.drivers.openstack.ovs import Plug, Switch
 from intertie.drivers.transport import gateway_cable as cables
 from intertie.drivers.transport.gateway_cable import Cable, Course
 from intertie.drivers.transport.merged import merged
 from intertie.drivers.transport.several import Carrier
 from intertie.drivers.transport.vxlan_names import router_mac
-from intertie.model.bodies import Address, TransportFacts, VpnKind
+from intertie.model.bodies import TransportFacts, VpnKind
 from intertie.model.errors import IntertieError, Refused
 from intertie.model.items import Item, Key, Segment, key
 from intertie.planning.identity import bridge_name
 
 JOIN = 3.0
 """Seconds that whoever runs the cloud's data plane gets to make a new port part of its network."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PortWish:
-    """The port that a network is to have here. `addresses` are those that it answers for itself: an L3 Vpn's
-    gateways."""
-
-    network: str
-    mac: str
-    addresses: frozenset[Address] = frozenset()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PortSight:
-    """The port as the cloud has it."""
-
-    id: str
-    mac: str
-    flaw: str = ""
-    """In words ("not bound: no network agent on host gw1")."""
 
 
 class Ports(Protocol):
@@ -68,8 +49,8 @@ class Ports(Protocol):
         """What keeps ports from being made, in words; "" if nothing does."""
         ...
 
-    async def sights(self) -> Mapping[str, PortSight | None] | None:
-        """By network, None for one that has no port, as lately seen; None if the cloud was never heard of."""
+    async def sights(self) -> Mapping[str, PortSight] | None:
+        """Those that there are by network, as lately seen; None if the cloud was never heard of."""
         ...
 
     async def ensure(self, wish: PortWish) -> PortSight: ...
@@ -93,7 +74,7 @@ class _Sight:
 
     cables: Mapping[Course, Cable]
     plugs: Mapping[str, Plug]
-    ports: Mapping[str, PortSight | None] | None
+    ports: Mapping[str, PortSight] | None
     userspace: bool
     problem: str = ""
     """Why Open vSwitch cannot be looked at."""
