@@ -62,13 +62,14 @@ CHECKERS = {
     "nft": "nftables",
     "systemd-analyze": "systemd",
     "promtool": "prometheus",
+    "ovs-vswitchd": "openvswitch-switch",
 }
 """Programs that tests check our work with, and the Debian package of each."""
 
 POSTGRES = "/usr/lib/postgresql"
 """Where Debian puts the programs of its package `postgresql`, which no PATH has: tests run servers of their own."""
 
-NEVER_NEEDED = ("ip", "bridge", "tc", "nft", "brctl", "iptables")
+NEVER_NEEDED = ("ip", "bridge", "tc", "nft", "brctl", "iptables", "ovs-vsctl", "ethtool")
 """Programs that Intertie does without; the newcomer's demo finds in their place one that complains."""
 
 

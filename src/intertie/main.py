@@ -32,6 +32,7 @@ from intertie.drivers.linux import capabilities
 from intertie.drivers.linux.frames import SegmentProbes
 from intertie.drivers.linux.link_probe import LinkProbes, SharedLinkProbes
 from intertie.drivers.linux.netns import Namespaces
+from intertie.drivers.transport.several import Carrier, SeveralTransports
 from intertie.drivers.transport.vxlan import VxlanTransport
 from intertie.federation import keys
 from intertie.federation.peer_transport import TlsTransport
@@ -133,18 +134,20 @@ def compose(dir: Path, site: SiteFile, lines: Callable[[], Sequence[str]] = tupl
     namespaces = Namespaces()
     cloud = LinuxCloud(site.name, namespaces)
     vxlan = VxlanTransport(site=site.name, namespaces=namespaces, underlay=underlay)
+    carriers: dict[str, Carrier] = {"vxlan": vxlan}
+    segments = SeveralTransports(carriers)
     links = SharedLinkProbes() if shared else LinkProbes()
 
-    probes = SegmentProbes(site=site.name, namespaces=namespaces, place=vxlan.place, on_loop=agent.loop_seen)
+    probes = SegmentProbes(site=site.name, namespaces=namespaces, place=segments.place, on_loop=agent.loop_seen)
     health = Health(agent, probes, links)
     whispers = Whispers(agent, health, HostPings(cloud, namespaces))
     enrolment = Enrolment(agent, calls, InvitationTokens(key))
     exchange = Exchange(agent, calls, enrolment, whispers)
 
-    tried = Tried(vxlan.probe)
+    tried = Tried({name: carrier.probe for name, carrier in carriers.items()})
 
     async def look() -> Inventory:
-        return Inventory(networks=await cloud.inventory(), transports=(await tried.facts(),), underlay=(underlay,))
+        return Inventory(networks=await cloud.inventory(), transports=await tried.facts(), underlay=(underlay,))
 
     services = Services(
         agent=agent,
@@ -152,7 +155,7 @@ def compose(dir: Path, site: SiteFile, lines: Callable[[], Sequence[str]] = tupl
         networks=Networks(agent, cloud, look),
         enrolment=enrolment,
         tokens=Tokens(agent),
-        rounds=Rounds(agent, cloud, vxlan, health, look),
+        rounds=Rounds(agent, cloud, segments, health, look),
         health=health,
         surroundings=AgentSurroundings(site, dir / "intertie.db", transport, lines, tried.facts),
     )

@@ -36,7 +36,7 @@ class AgentSurroundings:
         database: Path,
         transport: TlsTransport,
         log: Callable[[], Sequence[str]],
-        facts: Callable[[], Awaitable[TransportFacts]],
+        facts: Callable[[], Awaitable[Sequence[TransportFacts]]],
     ) -> None:
         self._site = site
         self._database = database
@@ -85,7 +85,7 @@ class AgentSurroundings:
             "sysctl": {name: _first_line(Path("/proc/sys") / name) for name in SYSCTLS},
             "capabilities": _line_of(Path("/proc/self/status"), "CapEff:"),
             "memory": _line_of(Path("/proc/self/status"), "VmRSS:"),
-            "transports": [asdict(await self._facts())],
+            "transports": [asdict(each) for each in await self._facts()],
         }
 
 

@@ -24,7 +24,7 @@ from intertie.federation.peer_transport import TlsTransport
 from intertie.federation.transport import PeerAddress
 from intertie.model.bodies import Address, IntroductionBody, TransportFacts
 from intertie.model.codec import decode, encode
-from intertie.model.errors import Refused
+from intertie.model.errors import IntertieError, Refused
 from intertie.model.records import Draft, Order, Record
 
 log = structlog.get_logger()
@@ -184,20 +184,30 @@ class PeerCalls:
 
 
 class Tried:
-    """What a transport can do here. Trying costs a namespace, so a good answer holds for a while."""
+    """What transports can do here. Trying costs a namespace, so a good answer holds for a while."""
 
     GOOD_FOR = 300.0
 
-    def __init__(self, probe: Callable[[], Awaitable[TransportFacts]]) -> None:
-        self._probe = probe
-        self._found: TransportFacts | None = None
-        self._until = 0.0
+    def __init__(self, probes: Mapping[str, Callable[[], Awaitable[TransportFacts]]]) -> None:
+        self._probes = probes
+        self._found: dict[str, tuple[TransportFacts, float]] = {}
 
-    async def facts(self) -> TransportFacts:
-        if self._found is None or not self._found.ok or time.monotonic() > self._until:
-            self._found = await self._probe()
-            self._until = time.monotonic() + self.GOOD_FOR
-        return self._found
+    async def facts(self) -> tuple[TransportFacts, ...]:
+        """In the order of the probes."""
+        return tuple([await self._facts(name) for name in self._probes])
+
+    async def _facts(self, name: str) -> TransportFacts:
+        found, until = self._found.get(name, (None, 0.0))
+        if found is None or not found.ok or time.monotonic() > until:
+            found = await self._try(name)
+            self._found[name] = (found, time.monotonic() + self.GOOD_FOR)
+        return found
+
+    async def _try(self, name: str) -> TransportFacts:
+        try:
+            return await self._probes[name]()
+        except (IntertieError, OSError) as error:  # what one cannot tell keeps nobody from hearing of the others
+            return TransportFacts(name=name, ok=False, reason=str(error))
 
 
 class HostPings:

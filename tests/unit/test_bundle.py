@@ -35,8 +35,8 @@ FILES = {
 }
 
 
-async def facts() -> TransportFacts:
-    return TransportFacts(name="vxlan", ok=False, l2=False, l3=False, overhead=50, reason=f"no way to {URL}")
+async def facts() -> tuple[TransportFacts, ...]:
+    return (TransportFacts(name="vxlan", ok=False, l2=False, l3=False, overhead=50, reason=f"no way to {URL}"),)
 
 
 @pytest.fixture

@@ -44,8 +44,8 @@ class Clock:
         return self.at
 
 
-async def facts() -> TransportFacts:
-    return TransportFacts(name="vxlan", ok=True, l2=True, l3=True, overhead=50)
+async def facts() -> tuple[TransportFacts, ...]:
+    return (TransportFacts(name="vxlan", ok=True, l2=True, l3=True, overhead=50),)
 
 
 class Given(Nowhere):

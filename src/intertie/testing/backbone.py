@@ -76,13 +76,20 @@ class Backbone:
     ) -> Netns:
         """A host on a site's bridge, with the MTU that hosts have when nobody tells them: 1500. It asks for its
         neighbours ten times a second, not once, so that a test need not wait for what has just been joined."""
-        ns = Netns(f"{self.prefix}-{name}")
-        await self._create(ns)
+        ns = await self.lonely_host(number, name, interfaces, gateways)
         port = f"p-{name}"
-        await self.cable(self.site(number), port, ns, "eth0", mtu=1500)
         await self.spaces.netlink(
             self.site(number), lambda nl: nl.link("set", index=_index(nl, port), master=_index(nl, bridge))
         )
+        return ns
+
+    async def lonely_host(
+        self, number: int, name: str, interfaces: Sequence[Interface], gateways: Sequence[Address] = ()
+    ) -> Netns:
+        """The same, whose other end `p-<name>` at the site is the port of no bridge yet."""
+        ns = Netns(f"{self.prefix}-{name}")
+        await self._create(ns)
+        await self.cable(self.site(number), f"p-{name}", ns, "eth0", mtu=1500)
         await self.spaces.run(ns, _hurry)
         for interface in interfaces:
             await self.address(ns, "eth0", str(interface.ip), interface.network.prefixlen)

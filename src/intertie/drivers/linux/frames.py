@@ -69,7 +69,8 @@ class _Heard:
 class SegmentProbes:
     """Probes between the members of each segment; answers those of others for as long as the segment is set.
 
-    `place` says where a segment's frames go; `on_loop` is called with the Vpn's id, once a nonce that came back.
+    `place` says where a segment's frames go, None where nothing of ours is on it; `on_loop` is called with the Vpn's
+    id, once a nonce that came back.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class SegmentProbes:
         *,
         site: str,
         namespaces: Namespaces,
-        place: Callable[[Segment], Place],
+        place: Callable[[Segment], Place | None],
         on_loop: Callable[[str], None] = lambda vpn: None,
     ) -> None:
         self.site = site
@@ -198,6 +199,8 @@ class SegmentProbes:
 
     async def _open(self, key: tuple[str, str], segment: Segment) -> None:
         place = self._place(segment)
+        if place is None:
+            return
         try:
             opened = await self._namespaces.run(place.netns, lambda: _listen(place.device))
         except OSError:

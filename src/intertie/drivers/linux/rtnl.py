@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_interface
 from types import TracebackType
 
-from intertie.drivers.linux.netns import Namespaces
+from intertie.drivers.linux.netns import Namespaces, Netns
 from intertie.model.bodies import Address
 from intertie.model.items import Interface
 
@@ -192,12 +192,12 @@ class Reader:
                 return answers, False
 
 
-async def link_news(spaces: Namespaces) -> AsyncIterator[tuple[bool, Link] | None]:
-    """(there, link) for each change of a link in the agent's namespace, gone ones with `there` False.
+async def link_news(spaces: Namespaces, ns: Netns | None = None) -> AsyncIterator[tuple[bool, Link] | None]:
+    """(there, link) for each change of a link in a namespace (None: the agent's), gone ones with `there` False.
 
     None: the kernel had more news than the socket could hold, and some were lost; look for yourself.
     """
-    sock = await spaces.run(None, _listen)
+    sock = await spaces.run(ns, _listen)
     loop = asyncio.get_running_loop()
     try:
         while True:

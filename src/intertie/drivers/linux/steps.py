@@ -18,6 +18,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from intertie.drivers.linux.announce import announce
+from intertie.drivers.linux.ethtool import fill_in_checksums
 from intertie.drivers.linux.netns import Namespaces, Netns
 from intertie.model.bodies import Address
 from intertie.model.items import Interface
@@ -40,18 +41,19 @@ class AddBridge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddVeth:
-    """A veth pair, down, its other end in namespace `peer_ns`."""
+    """A veth pair, down, its other end in namespace `peer_ns` (None: the same)."""
 
     name: str
     mac: str
     mtu: int
     peer: str
-    peer_ns: Netns
+    peer_ns: Netns | None
     peer_mac: str
     peer_mtu: int
 
     def __str__(self) -> str:
-        peer = f"peer name {self.peer} netns {self.peer_ns} address {self.peer_mac} mtu {self.peer_mtu}"
+        where = f" netns {self.peer_ns}" if self.peer_ns is not None else ""
+        peer = f"peer name {self.peer}{where} address {self.peer_mac} mtu {self.peer_mtu}"
         return f"link add {self.name} address {self.mac} mtu {self.mtu} type veth {peer}"
 
 
@@ -84,6 +86,16 @@ class QuietBridge:
 
     def __str__(self) -> str:
         return f"link set {self.name} type bridge stp_state 0 mcast_snooping 0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FillInChecksums:
+    """A device that hands no packet over without its checksum (see `ethtool`)."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"link set {self.name} tx-checksumming off"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +188,7 @@ Step = (
     | AddVeth
     | SetLink
     | QuietBridge
+    | FillInChecksums
     | DelLink
     | AltNames
     | Setting
@@ -208,6 +221,8 @@ def _perform_all(directory: Path, steps: Iterable[Step], nl: IPRoute) -> None:
         match step:
             case AddBridge() | AddVeth() | SetLink() | QuietBridge() | DelLink() | AltNames():
                 _perform_link(nl, directory, step)
+            case FillInChecksums():
+                fill_in_checksums(step.name)
             case Setting():
                 (SETTINGS / step.path).write_text(str(step.value))
             case AddAddress() | DelAddress() | AddDefault() | DelDefault():
@@ -224,12 +239,9 @@ def _perform_link(
         case AddBridge():
             nl.link("add", ifname=step.name, kind="bridge", address=step.mac, **quiet)
         case AddVeth():
-            peer = {
-                "ifname": step.peer,
-                "net_ns_fd": str(directory / step.peer_ns),
-                "address": step.peer_mac,
-                "mtu": step.peer_mtu,
-            }
+            peer = {"ifname": step.peer, "address": step.peer_mac, "mtu": step.peer_mtu}
+            if step.peer_ns is not None:
+                peer["net_ns_fd"] = str(directory / step.peer_ns)
             nl.link("add", ifname=step.name, kind="veth", address=step.mac, mtu=step.mtu, peer=peer)
         case QuietBridge():
             nl.link("set", index=_index(step.name), kind="bridge", **quiet)
