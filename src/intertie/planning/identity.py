@@ -22,7 +22,17 @@ def segment_mac(site: str, vpn: str) -> str:
 def made_network(site: str, vpn: str) -> str:
     """Id of the network that `site` makes for an L2 Vpn in which it names none. Of the whole id of the Vpn: another
     home may take the same ulid, and must not get this Vpn's network by it."""
-    return f"{site}.net-{sha256(vpn.encode()).hexdigest()[:26]}"
+    return f"{_made_prefix(site)}{sha256(vpn.encode()).hexdigest()[:26]}"
+
+
+def is_made(site: str, network: str) -> bool:
+    """Whether that is the id of a network that the site made for an L2 Vpn: its addresses are shared out, and the
+    cloud gives none before it is told which are this site's."""
+    return network.startswith(_made_prefix(site))
+
+
+def _made_prefix(site: str) -> str:
+    return f"{site}.net-"
 
 
 def answer_id(site: str, vpn: str) -> str:
