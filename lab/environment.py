@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent / ".lab"
+ROOT = (HERE.parent / ".lab").resolve()
 PACKAGES = {
     "ovs-vswitchd": "openvswitch-switch",
     "ovn-northd": "ovn-central",

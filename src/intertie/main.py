@@ -7,7 +7,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from intertie.agent.enrolment import Enrolment
 from intertie.agent.exchange import Exchange
 from intertie.agent.health import Health
 from intertie.agent.networks import Networks
+from intertie.agent.ports import Cloud
 from intertie.agent.recovery import upgraded
 from intertie.agent.round import Rounds
 from intertie.agent.siblings import Siblings
@@ -39,7 +40,7 @@ from intertie.federation.peer_transport import TlsTransport
 from intertie.federation.transport import Caller
 from intertie.model.bodies import Address
 from intertie.model.codec import decode
-from intertie.model.errors import Refused
+from intertie.model.errors import IntertieError, Refused
 from intertie.model.items import Inventory
 from intertie.planning.enrol import pin
 from intertie.serving import (
@@ -69,6 +70,8 @@ from intertie.wiring import (
 
 log = structlog.get_logger()
 
+UNSEEN = 5.0
+"""Seconds between tries to see the cloud for the first time."""
 FIRST = "0.1.0"
 """The version that did not note yet which one ran."""
 
@@ -132,15 +135,15 @@ def compose(dir: Path, site: SiteFile, lines: Callable[[], Sequence[str]] = tupl
     transport = TlsTransport(key, agent.now, [open_port(underlay, PEER_PORT, "peers", port_options(site))])
     calls = PeerCalls(transport, dir / "keys" / "pins.json")
     namespaces = Namespaces()
-    cloud = LinuxCloud(site.name, namespaces)
+    linux = LinuxCloud(site.name, namespaces)
     vxlan = VxlanTransport(site=site.name, namespaces=namespaces, underlay=underlay)
-    carriers: dict[str, Carrier] = {"vxlan": vxlan}
+    cloud, carriers = _beside(site, namespaces, linux, vxlan)
     segments = SeveralTransports(carriers)
     links = SharedLinkProbes() if shared else LinkProbes()
 
     probes = SegmentProbes(site=site.name, namespaces=namespaces, place=segments.place, on_loop=agent.loop_seen)
     health = Health(agent, probes, links)
-    whispers = Whispers(agent, health, HostPings(cloud, namespaces))
+    whispers = Whispers(agent, health, HostPings(linux, namespaces))
     enrolment = Enrolment(agent, calls, InvitationTokens(key))
     exchange = Exchange(agent, calls, enrolment, whispers)
 
@@ -161,6 +164,18 @@ def compose(dir: Path, site: SiteFile, lines: Callable[[], Sequence[str]] = tupl
     )
     siblings = Siblings(agent, shared, whispers) if shared else None
     return Running(services, exchange, transport, calls, links, probes, siblings, namespaces, underlay)
+
+
+def _beside(
+    site: SiteFile, namespaces: Namespaces, linux: LinuxCloud, vxlan: VxlanTransport
+) -> tuple[Cloud, Mapping[str, Carrier]]:
+    """The site's cloud and transports: this host's, or those of an OpenStack region."""
+    if site.openstack is None:
+        return linux, {"vxlan": vxlan}
+    from intertie.openstack_site import beside  # what it imports is of use to nobody else
+
+    parts = beside(site.name, site.openstack, namespaces, vxlan)
+    return parts.cloud, parts.carriers
 
 
 async def _open(running: Running) -> None:
@@ -201,7 +216,7 @@ async def serve(dir: Path, site: SiteFile, fd: int | None, lines: Callable[[], S
     services = running.services
     agent = services.agent
     await _open(running)
-    await services.rounds.first_look()
+    await _first_look(services.rounds)
     await running.links.open(running.underlay)
 
     async def handle(caller: Caller | None, body: bytes) -> bytes:
@@ -232,6 +247,18 @@ async def serve(dir: Path, site: SiteFile, fd: int | None, lines: Callable[[], S
         # A part that ended by itself takes the agent down with it: better seen than half alive.
         part.result()
         raise RuntimeError(f"{part.get_name()} ended by itself")
+
+
+async def _first_look(rounds: Rounds) -> None:
+    """Until the cloud was seen once: who has not seen it would judge all that is there to be gone. What forwards goes
+    on meanwhile."""
+    while True:
+        try:
+            await rounds.first_look()
+            return
+        except IntertieError as error:
+            log.warning("the cloud does not answer", detail=error.detail, hint=error.hint)
+            await asyncio.sleep(UNSEEN)
 
 
 async def _first_end(parts: list[asyncio.Task[None]]) -> set[asyncio.Task[None]]:

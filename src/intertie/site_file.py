@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from ipaddress import ip_address
 from pathlib import Path
 from types import MappingProxyType
@@ -21,6 +21,25 @@ from intertie.model.json_text import Malformed
 
 USER_PORT = 7575
 PEER_PORT = 7576
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenStack:
+    """[openstack] of site.toml: the region that the site is."""
+
+    cloud: str
+    """Its name in clouds.yaml; what is secret stays there."""
+    clouds_file: str = ""
+    """"": where OpenStack's tools look for clouds.yaml."""
+    host: str = ""
+    """By which Neutron knows this machine; "": what Open vSwitch says."""
+    bridge: str = "br-int"
+    ovsdb: str = "unix:/var/run/openvswitch/db.sock"
+    projects: tuple[str, ...] = ()
+    """Ids of those whose networks may be attached; none: all."""
+    availability_zone: str = ""
+    physical_network: str = ""
+    """By which the networks of the site's cell are told from the cloud's others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +64,8 @@ class SiteFile:
     heartbeat: float = 10.0
     round_every: float = 5.0
     probe_budget: float = 50.0
+    openstack: OpenStack | None = None
+    """The region that the site is; None: the site's cloud is this Linux host."""
     log: str = "logfmt"
     """logfmt or json; $INTERTIE_LOG goes before it."""
     certificate_days: float = 30.0
@@ -95,6 +116,12 @@ def _cell(text: str) -> list[str]:
     return [f'cloud = "{check_name(cloud, "cloud")}"', f'cell = "{check_name(cell, "cell")}"']
 
 
+def _check_known(path: Path, found: Mapping[str, object], settings: type) -> None:
+    known = {each.name for each in fields(settings)}
+    if unknown := sorted(found.keys() - known):
+        raise Refused(f"{path}: {unknown[0]} is no setting", hint=f"one of {', '.join(sorted(known))}")
+
+
 def check_store(store: str) -> None:
     """Refused if it is no address of a store."""
     if store and not store.startswith(("postgresql://", "postgres://")):
@@ -112,9 +139,9 @@ def read_site(dir: Path) -> SiteFile:
         raise NotFound(f"no site at {dir}", hint=f"intertie init --name NAME --dir {dir}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refused(f"{path}: {error}") from None
-    unknown = sorted(found.keys() - (SiteFile.__slots__))
-    if unknown:
-        raise Refused(f"{path}: {unknown[0]} is no setting", hint=f"one of {', '.join(sorted(SiteFile.__slots__))}")
+    _check_known(path, found, SiteFile)
+    if isinstance(inner := found.get("openstack"), dict):
+        _check_known(path, inner, OpenStack)
     try:
         site = read(SiteFile, found)
         check_store(site.store)

@@ -25,7 +25,7 @@ TIMEOUT = 30.0
 """Seconds for one request; a loaded Neutron takes some for a port."""
 REPEATED = frozenset({"GET", "PUT", "DELETE"})
 AGAIN = (502, 503, 504)
-LIST = "/v2.0/bgpvpn/bgpvpns"
+LIST = "/bgpvpn/bgpvpns"
 
 Facts = Mapping[str, Any]
 
@@ -47,57 +47,57 @@ class SdkNeutron:
     # ── Networks and subnets ───────────────────────────────────────────────────────────────────────────────
 
     async def extensions(self) -> frozenset[str]:
-        return frozenset(str(each["alias"]) for each in await self._all("/v2.0/extensions", "extensions"))
+        return frozenset(str(each["alias"]) for each in await self._all("/extensions", "extensions"))
 
     async def networks(self) -> Sequence[Net]:
-        return [rest.net(each) for each in await self._all("/v2.0/networks", "networks")]
+        return [rest.net(each) for each in await self._all("/networks", "networks")]
 
     async def create_network(self, net: Net, tags: Collection[str] = ()) -> Net:
-        made = rest.net(await self._make("/v2.0/networks", "network", rest.net_wish(net)))
+        made = rest.net(await self._make("/networks", "network", rest.net_wish(net)))
         if tags:
-            await self._send("PUT", f"/v2.0/networks/{made.id}/tags", {"tags": sorted(tags)})
+            await self._send("PUT", f"/networks/{made.id}/tags", {"tags": sorted(tags)})
         return made
 
     async def delete_network(self, id: str) -> None:
-        await self._delete(f"/v2.0/networks/{id}")
+        await self._delete(f"/networks/{id}")
 
     async def subnets(self, network: str = "") -> Sequence[Subnet]:
-        found = await self._all("/v2.0/subnets", "subnets", network_id=network)
+        found = await self._all("/subnets", "subnets", network_id=network)
         return [rest.subnet(each) for each in found]
 
     async def create_subnet(self, subnet: Subnet) -> Subnet:
-        return rest.subnet(await self._make("/v2.0/subnets", "subnet", rest.subnet_wish(subnet)))
+        return rest.subnet(await self._make("/subnets", "subnet", rest.subnet_wish(subnet)))
 
     async def update_subnet(self, subnet: Subnet) -> Subnet:
         wish = rest.subnet_change(subnet)
-        return rest.subnet((await self._send("PUT", f"/v2.0/subnets/{subnet.id}", {"subnet": wish}))["subnet"])
+        return rest.subnet((await self._send("PUT", f"/subnets/{subnet.id}", {"subnet": wish}))["subnet"])
 
     async def tag_subnet(self, id: str, tags: Collection[str]) -> None:
-        await self._send("PUT", f"/v2.0/subnets/{id}/tags", {"tags": sorted(tags)})
+        await self._send("PUT", f"/subnets/{id}/tags", {"tags": sorted(tags)})
 
     # ── Ports and routers ──────────────────────────────────────────────────────────────────────────────────
 
     async def ports(self, *, device_owner: str = "", network: str = "") -> Sequence[Port]:
-        found = await self._all("/v2.0/ports", "ports", device_owner=device_owner, network_id=network)
+        found = await self._all("/ports", "ports", device_owner=device_owner, network_id=network)
         return [rest.port(each) for each in found]
 
     async def create_port(self, port: Port) -> Port:
         subnets = await self.subnets(port.network) if port.addresses else ()
-        return rest.port(await self._make("/v2.0/ports", "port", rest.port_wish(port, subnets)))
+        return rest.port(await self._make("/ports", "port", rest.port_wish(port, subnets)))
 
     async def update_port(self, port: Port) -> Port:
         subnets = await self.subnets(port.network) if port.addresses else ()
         wish = rest.port_change(port, subnets)
-        return rest.port((await self._send("PUT", f"/v2.0/ports/{port.id}", {"port": wish}))["port"])
+        return rest.port((await self._send("PUT", f"/ports/{port.id}", {"port": wish}))["port"])
 
     async def delete_port(self, id: str) -> None:
-        await self._delete(f"/v2.0/ports/{id}")
+        await self._delete(f"/ports/{id}")
 
     async def agents(self, host: str) -> Collection[bool]:
-        return [bool(each["alive"]) for each in await self._all("/v2.0/agents", "agents", host=host)]
+        return [bool(each["alive"]) for each in await self._all("/agents", "agents", host=host)]
 
     async def routers(self) -> Sequence[Router]:
-        found = await self._all("/v2.0/routers", "routers")
+        found = await self._all("/routers", "routers")
         return [Router(id=str(each["id"]), name=str(each["name"])) for each in found]
 
     # ── BGPVPNs ────────────────────────────────────────────────────────────────────────────────────────────
@@ -189,7 +189,7 @@ class SdkNeutron:
         if status in (401, 403):
             return Forbidden(
                 detail,
-                hint=f"the site's user may not {method} {path.split('/')[2]}: give it the role admin or service",
+                hint=f"the site's user may not {method} {path.split('/')[1]}: give it the role admin or service",
             )
         if status == 409:
             return Refused(detail, code="quota") if "quota" in detail.lower() else Conflict(detail, code="in-use")
