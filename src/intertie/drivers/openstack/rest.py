@@ -59,7 +59,6 @@ def subnet_wish(subnet: Subnet) -> Facts:
         "name": subnet.name,
         "ip_version": subnet.prefix.version,
         "cidr": str(subnet.prefix),
-        "tags": sorted(subnet.tags),
         **modes,
         **subnet_change(subnet),
     }

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -66,7 +67,11 @@ class SdkNeutron:
         return [rest.subnet(each) for each in found]
 
     async def create_subnet(self, subnet: Subnet) -> Subnet:
-        return rest.subnet(await self._make("/subnets", "subnet", rest.subnet_wish(subnet)))
+        made = rest.subnet(await self._make("/subnets", "subnet", rest.subnet_wish(subnet)))
+        if not subnet.tags:
+            return made
+        await self.tag_subnet(made.id, subnet.tags)
+        return replace(made, tags=subnet.tags)
 
     async def update_subnet(self, subnet: Subnet) -> Subnet:
         wish = rest.subnet_change(subnet)
