@@ -14,7 +14,7 @@ help:
 	@echo 'make check          format, lint, types, import rules, unit tests: under a minute'
 	@echo 'make soak           the simulator for as long as told; SECONDS=3600 SEEDS=1.. PROFILE=all'
 	@echo 'make bench          figures beside their baselines, kept in bench/; ONLY="api round" picks, ARGS=--tiny tries'
-	@echo 'make lab-openstack  real Keystone and Neutron, two regions, until Ctrl-C; ARGS="--layout independent"'
+	@echo 'make lab-openstack  two real OpenStack regions with Intertie beside each, until Ctrl-C; ARGS="--check -o json"'
 	@echo 'make venv | clean   the environment in .venv'
 
 venv:

@@ -24,7 +24,12 @@ SBIN = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class LabError(Exception):
-    """The lab cannot be as asked; the words say what is missing."""
+    """The lab cannot be as asked, or what it showed was not so; in words."""
+
+    def __init__(self, words: str, *, missing: bool = False) -> None:
+        super().__init__(words)
+        self.missing = missing
+        """Something that it needs is not here, or was asked for wrongly."""
 
 
 def say(words: str) -> None:
@@ -64,9 +69,9 @@ def install_data_plane() -> None:
             subprocess.run(command, env=quiet, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno(), check=False)
         missing = sorted(p for program, p in PACKAGES.items() if shutil.which(program, path=SBIN) is None)
     if missing:
-        raise LabError(f"a data plane needs {', '.join(missing)}: install them")
+        raise LabError(f"a data plane needs {', '.join(missing)}: install them", missing=True)
     if os.geteuid() != 0:
-        raise LabError("a data plane needs root: it makes namespaces and bridges")
+        raise LabError("a data plane needs root: it makes namespaces and bridges", missing=True)
 
 
 def _run(*command: str | Path) -> None:

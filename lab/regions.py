@@ -45,6 +45,11 @@ class Lab:
     def clouds_yaml(self) -> Path:
         return self.folder / "clouds.yaml"
 
+    @property
+    def service_yaml(self) -> Path:
+        """As `clouds_yaml`, for the user that an agent is."""
+        return self.folder / "service.yaml"
+
     def document(self) -> dict[str, object]:
         """For whoever started the lab: one line of JSON."""
         regions = [
@@ -125,6 +130,7 @@ def _start(lab: Lab, ends: ExitStack) -> None:
     for region in lab.regions:
         wait_for(region.url)
     lab.clouds_yaml.write_text(json.dumps(settings.clouds_yaml(lab.regions), indent=1))  # JSON is YAML
+    lab.service_yaml.write_text(json.dumps(settings.clouds_yaml(lab.regions, "intertie", "service"), indent=1))
 
 
 def _keystone_url(lab: Lab, number: int) -> str:

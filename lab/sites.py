@@ -172,7 +172,9 @@ def _clear(sites: list[Site]) -> None:
                 os.kill(int(pid.read_text()), signal.SIGKILL)
             except (ProcessLookupError, ValueError):
                 continue
-        _try("ip", "netns", "delete", site.namespace)
+        there = run("ip", "netns", "list").split()
+        for space in (name for name in there if name == site.namespace or name.startswith(f"{site.namespace}-")):
+            _try("ip", "netns", "delete", space)
         for port in (f"itl-m{site.number}", f"itl-u{site.number}"):
             _try("ip", "link", "delete", port)
     for bridge in (BRIDGE, "itl-wire"):
