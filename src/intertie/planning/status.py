@@ -14,6 +14,9 @@ from intertie.planning.held import untaken
 from intertie.planning.proposals import proposed
 from intertie.planning.table import Table
 
+UNPROBED = frozenset({"bgpvpn"})
+"""Transports on whose segments nothing of ours is that could send a probe, or answer one: their health is unknown."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
