@@ -54,11 +54,12 @@ class Joint:
 class BgpvpnTransport:
     """Satisfies `agent.ports.Transport` over a region's BGPVPN service."""
 
-    def __init__(self, site: str, neutron: Neutron, view: View, pools: Pools) -> None:
+    def __init__(self, site: str, neutron: Neutron, view: View, pools: Pools, *, good_for: float = GOOD_FOR) -> None:
         self._site = site
         self._neutron = neutron
         self._view = view
         self._pools = pools
+        self._good_for = good_for
         self._mind: dict[Key, Segment] = {}
         self._seen: Sequence[Bgpvpn] = ()
         self._until = float("-inf")
@@ -120,6 +121,7 @@ class BgpvpnTransport:
         wanted = () if segment.blocked else (joint,)
         have = await self._object(segment, net)
         if set(_joints(have)) - set(wanted):
+            self._stale()
             await self._neutron.dissociate(have)
             have = replace(have, networks=frozenset(), routers=frozenset())
         if segment.kind is VpnKind.L2:
@@ -164,6 +166,7 @@ class BgpvpnTransport:
                 await self._neutron.delete_bgpvpn(each.id)
         if same:
             return same[0]
+        self._stale()
         try:
             return await self._neutron.create_bgpvpn(want)
         except Unavailable:
@@ -171,9 +174,8 @@ class BgpvpnTransport:
             made = next((each for each in await self._look() if _bare(each) == want), None)
             if made is None:
                 raise
-            return made
-        finally:
             self._stale()
+            return made
 
     async def _try(self) -> frozenset[VpnKind]:
         """The kinds that may be made. What the last of them raised if none may be."""
@@ -208,7 +210,7 @@ class BgpvpnTransport:
                 self._seen = await self._neutron.bgpvpns()
             except NotFound:  # there is no such service
                 self._seen = ()
-            self._until = now + GOOD_FOR
+            self._until = now + self._good_for
         return self._seen
 
     def _stale(self) -> None:
