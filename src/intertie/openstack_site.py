@@ -17,6 +17,7 @@ from intertie.drivers.openstack.pools import Pools
 from intertie.drivers.openstack.sdk import TIMEOUT, SdkNeutron
 from intertie.drivers.openstack.site_ports import SitePorts
 from intertie.drivers.openstack.view import View
+from intertie.drivers.transport.bgpvpn import BgpvpnTransport
 from intertie.drivers.transport.gateway_port import GatewayPortTransport
 from intertie.drivers.transport.several import Carrier
 from intertie.model.errors import Refused
@@ -70,14 +71,16 @@ def beside(
     neutron: Neutron = SdkNeutron(settings.cloud, adapter(settings), request_id)
     view = View(neutron)
     switch = Switch(Ovsdb(settings.ovsdb), site, settings.bridge)
-    ports = SitePorts(site, GatewayPorts(site, neutron, _host(settings, switch)), Pools(site, neutron, view), view)
+    pools = Pools(site, neutron, view)
+    ports = SitePorts(site, GatewayPorts(site, neutron, _host(settings, switch)), pools, view)
     gateway = GatewayPortTransport(vxlan, site=site, namespaces=namespaces, switch=switch, ports=ports)
     policy = Policy(
         projects=frozenset(settings.projects),
         zone=settings.availability_zone,
         physical=settings.physical_network,
     )
-    return Beside(cloud=NeutronCloud(site, neutron, view, policy), carriers={"vxlan": gateway})
+    carriers: dict[str, Carrier] = {"vxlan": gateway, "bgpvpn": BgpvpnTransport(site, neutron, view, pools)}
+    return Beside(cloud=NeutronCloud(site, neutron, view, policy), carriers=carriers)
 
 
 def _host(settings: OpenStack, switch: Switch) -> Callable[[], Awaitable[str]]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from intertie.model.views import Verified
-from intertie.testing.federation import OPERATOR, World
+import asyncio
+
+from intertie.model.bodies import TransportFacts
+from intertie.model.views import Verified, VpnView
+from intertie.testing.federation import OPERATOR, Site, World
 from tests.federation.test_life import everywhere, l2, scenario
 
 
@@ -31,5 +34,39 @@ def test_who_is_seen_by_nobody_may_have_no_agent() -> None:
         await world.until(lambda: world.running["nantes"].agent.peer("lyon").failures > 5)
         found = await world.running["nantes"].vpns.verify(OPERATOR, id)
         assert "agent" in broken_between(found, "nantes", "lyon")
+
+    scenario(story)
+
+
+def view(site: Site, id: str) -> VpnView:
+    record = site.agent.table.get(id)
+    assert record is not None
+    return site.vpns.view(record)
+
+
+def test_what_no_probe_crosses_is_ready_when_all_have_made_it_and_is_not_called_down() -> None:
+    async def story(world: World) -> None:
+        world.transports = (TransportFacts(name="bgpvpn", ok=True, l2=True, l3=True, underlay_mtu=1442),)
+        nantes = world.running["nantes"]
+        await world.until(
+            lambda: all(s.agent.inventory.transports == world.transports for s in world.running.values())
+        )
+        world.days["lyon"].failing = 10_000
+        id = await l2(world)
+        await world.until(lambda: "lyon" in view(nantes, id).reason)
+        assert world.phase("nantes", id) != "ready"
+        world.days["lyon"].clear()
+        await world.until(everywhere(world, id))
+        await asyncio.sleep(60.0)
+        seen = view(nantes, id)
+        assert seen.phase == "ready"
+        assert seen.reason.startswith("not measured: no probe crosses bgpvpn")
+        assert {p.health for p in seen.pairs} == {"unknown"}
+        found = await nantes.vpns.verify(OPERATOR, id)
+        assert not found.ok
+        assert {p.broken_at for p in found.pairs} == {"unknown"}
+        assert {p.hint for p in found.pairs} == {
+            "no probe crosses bgpvpn: it has no port of ours here; ping between two machines"
+        }
 
     scenario(story)

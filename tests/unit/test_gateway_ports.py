@@ -32,7 +32,7 @@ class Cloud:
         if self.fault is not None:
             raise self.fault
 
-    async def ports(self, *, device_owner: str, network: str = "") -> Sequence[Port]:
+    async def ports(self, *, device_owner: str = "", network: str = "") -> Sequence[Port]:
         self._call("ports")
         return [p for p in self.held.values() if p.device_owner == device_owner and network in ("", p.network)]
 

@@ -33,7 +33,7 @@ FLOORS = (
         "client",
         "model",
     ),
-    *("drivers", "drivers.cloud", "drivers.transport", "drivers.linux"),
+    *("drivers", "drivers.cloud", "drivers.transport", "drivers.linux", "drivers.openstack"),
 )
 
 FORBIDDEN = {
@@ -46,6 +46,8 @@ FORBIDDEN = {
     "drivers.cloud.sibling": "intertie.drivers.transport",
     "drivers.transport.sibling": "intertie.drivers.cloud",
     "drivers.linux.upward": "intertie.drivers.cloud",
+    "drivers.openstack.upward": "intertie.drivers.transport",
+    "drivers.openstack.sibling": "intertie.drivers.linux",
     "agent.driver": "intertie.drivers.linux",
     "agent.web": "fastapi",
     "api.sibling": "intertie.cli",
@@ -65,6 +67,7 @@ ALLOWED = {
     "agent.database": "intertie.store",
     "drivers.cloud.kernel": "intertie.drivers.linux",
     "drivers.transport.kernel": "intertie.drivers.linux",
+    "drivers.transport.switch": "intertie.drivers.openstack",
     "demo.everything": "intertie.main",
 }
 

@@ -19,7 +19,7 @@ from intertie.model.items import Segment
 from intertie.model.records import Order, Record
 from intertie.model.views import Health as State
 from intertie.model.wire import ToldSight
-from intertie.planning.status import Sight, Sights
+from intertie.planning.status import UNPROBED, Sight, Sights
 
 TIMEOUT = 1.0
 EAGER = 0.15
@@ -74,7 +74,8 @@ class Health:
         self._wake = asyncio.Event()
 
     async def watch(self, segments: tuple[Segment, ...]) -> None:
-        """Probe these segments from now on."""
+        """Probe these segments from now on, but for those that nothing of ours is on."""
+        segments = tuple(s for s in segments if s.transport not in UNPROBED)
         self._watched = segments
         await self.keep()
         wanted = {(s.vpn, r.site): s for s in segments for r in s.remotes}

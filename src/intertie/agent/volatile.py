@@ -15,6 +15,7 @@ from intertie.model.records import Kind, Record
 from intertie.model.wire import NOTHING, ToldHost, ToldPair, Volatile
 from intertie.planning import trust
 from intertie.planning.compile import segment_of
+from intertie.planning.status import UNPROBED
 
 PING_TIMEOUT = 1.0
 PARALLEL = 32
@@ -96,6 +97,11 @@ class Whispers:
             if other not in trust.pins(self.agent.table):
                 hint = f"{other} is no peer of {self.agent.site}: intertie site list"
             return [ToldPair(vpn=vpn.id, to_site=other, broken_at="records", hint=hint)]
+        if body.transport in UNPROBED:
+            why = f"no probe crosses {body.transport}: it has no port of ours here"
+            return [
+                ToldPair(vpn=vpn.id, to_site=other, broken_at="unknown", hint=f"{why}; ping between two machines")
+            ]
         segment_rtt = await self.health.segment_probe(vpn.id, other, body.mtu)
         mine = list(self.local_hosts(vpn))
         theirs = self._hosts.get((vpn.id, other), ())

@@ -14,6 +14,10 @@ from intertie.planning.held import untaken
 from intertie.planning.proposals import proposed
 from intertie.planning.table import Table
 
+UNPROBED = frozenset({"bgpvpn"})
+"""Transports on whose segments nothing of ours is that could send a probe, or answer one. Their health is unknown;
+they are ready as soon as every member's cloud has taken them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
@@ -112,10 +116,14 @@ def phase_of(
         return Phase.DEGRADED, "; ".join([*refused, *failed, *down])
     if waiting:
         return Phase.WAITING, f"no answer yet from {', '.join(waiting)}"
-    if unseen:
+    unmade = [a.site for a in body.attachments if not answers[a.site].realised]
+    if body.transport in UNPROBED and unmade:
+        return Phase.WAITING, f"not made yet at {', '.join(unmade)}"
+    if unseen and body.transport not in UNPROBED:
         # Probes crossed once and do not now: something that worked is lost, or cannot be seen.
         return Phase.DEGRADED if lost else Phase.WAITING, f"no probe crossed lately between {', '.join(unseen)}"
     notes = [body.refusal.text] if body.refusal is not None else []
+    notes += [f"not measured: no probe crosses {body.transport}"] if body.transport in UNPROBED else []
     notes += [
         f"mtu-reduced at {s}: hosts there may send {a.mtu}, {body.mtu} crosses"
         for s, a in answers.items()

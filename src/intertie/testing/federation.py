@@ -133,6 +133,8 @@ class World:
         self.wrote: Callable[[str, Committed], None] = _nobody_looks
         self.made: Callable[[str], None] = _nobody_asks
         """Told of a site that was just made."""
+        self.transports = (TransportFacts(name="vxlan", ok=True, l2=True, l3=True, overhead=50),)
+        """What sites can carry."""
         self.clones: dict[str, Site] = {}
         self._settings = settings
         self._starts: dict[str, int] = {}
@@ -237,8 +239,8 @@ class World:
         exchange = Exchange(agent, calls, enrolment, whispers)
 
         async def look() -> Inventory:
-            facts = TransportFacts(name="vxlan", ok=True, l2=True, l3=True, overhead=50)
-            return Inventory(networks=await cloud.inventory(), transports=(facts,), underlay=(self.addresses[name],))
+            underlay = (self.addresses[name],)
+            return Inventory(networks=await cloud.inventory(), transports=self.transports, underlay=underlay)
 
         return Site(
             process=process,

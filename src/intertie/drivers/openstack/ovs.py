@@ -114,6 +114,7 @@ class Switch:
         else:
             if have is not None:
                 await self.unplug(have.device)
+            await self._noticed()  # also of what was unplugged a moment ago
             await self._insert(want, ids)
         await self._taken(want.device)
         return True
@@ -175,6 +176,28 @@ class Switch:
         )
         if not written[2].get("count"):
             raise NotFound(f"Open vSwitch has no bridge {want.bridge}")
+
+    async def _noticed(self) -> None:
+        """Wait until `ovs-vswitchd` has done all that is written: a port that goes and comes between two of its looks
+        has never gone for it, and it would go on holding the device that is no more."""
+        _, [row] = (
+            ovsdb.rows(each)
+            for each in await self._database.transact(
+                ovsdb.mutate("Open_vSwitch", (), "next_cfg", ("+=", 1)),
+                ovsdb.select("Open_vSwitch", (), ("next_cfg",)),
+            )
+        )
+        try:
+            async with asyncio.timeout(OPEN):
+                while True:
+                    [now] = await self._database.transact(ovsdb.select("Open_vSwitch", (), ("cur_cfg",)))
+                    if all(each["cur_cfg"] >= row["next_cfg"] for each in ovsdb.rows(now)):
+                        return
+                    await asyncio.sleep(POLL)
+        except TimeoutError as error:
+            raise Unavailable(
+                f"Open vSwitch did nothing within {OPEN:g} s", hint="is ovs-vswitchd running?"
+            ) from error
 
     async def _taken(self, device: str) -> None:
         """Wait until `ovs-vswitchd` has opened the device, or says why it cannot."""

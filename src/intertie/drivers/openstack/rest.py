@@ -123,12 +123,9 @@ def bgpvpn(told: Facts) -> Bgpvpn:
 
 
 def bgpvpn_wish(bgpvpn: Bgpvpn) -> Facts:
-    return {
-        "name": bgpvpn.name,
-        "project_id": bgpvpn.project,
-        "type": bgpvpn.layer,
-        "route_targets": sorted(bgpvpn.route_targets),
-    }
+    """Without a project: the user's own."""
+    owner = {"project_id": bgpvpn.project} if bgpvpn.project else {}
+    return {"name": bgpvpn.name, "type": bgpvpn.layer, "route_targets": sorted(bgpvpn.route_targets), **owner}
 
 
 def words(text: str) -> str:

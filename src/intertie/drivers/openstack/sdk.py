@@ -121,6 +121,12 @@ class SdkNeutron:
         wish = {f"{kind}_id": id, "project_id": bgpvpn.project}
         await self._make(f"{LIST}/{bgpvpn.id}/{kind}_associations", f"{kind}_association", wish)
 
+    async def dissociate(self, bgpvpn: Bgpvpn) -> None:
+        for kind in ("network", "router"):
+            path = f"{LIST}/{bgpvpn.id}/{kind}_associations"
+            for each in await self._all(path, f"{kind}_associations"):
+                await self._delete(f"{path}/{each['id']}")
+
     # ── Requests ───────────────────────────────────────────────────────────────────────────────────────────
 
     async def _all(self, path: str, what: str, **filters: str) -> list[Facts]:
