@@ -1,10 +1,8 @@
-"""The real Neutron passes what the one in memory passes (tests/contract/test_neutron_fake.py); and what only a real one
-can show."""
+"""The real Neutron passes what the one in memory passes (tests/contract/test_neutron_fake.py), and more."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -60,8 +58,8 @@ class RealRig:
 
 
 @pytest.fixture(scope="session")
-def asking(clouds: Lab) -> Iterator[Any]:
-    yield adapter(OpenStack(cloud="regionone", clouds_file=str(clouds.clouds_yaml)))
+def asking(clouds: Lab) -> Any:
+    return adapter(OpenStack(cloud="regionone", clouds_file=str(clouds.clouds_yaml)))
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 """A Neutron in memory that passes the contract of `testing.neutron_suite`, as the real one does.
 
-`FakeRegion` is the world: what is in the region's database, and what is wrong with it today. `FakeNeutron` is a client
-that remembers nothing. It judges as Neutron does what may overlap, what is in use, what a quota leaves, and gives
-addresses out of the pools; what Neutron does not judge, such as names and descriptions, it takes as they come.
+`FakeRegion` is the world: what is in the region's database, and what is wrong with it today. `FakeNeutron` is a
+client that remembers nothing. It judges as Neutron does what may overlap, what is in use, what a quota leaves, and
+gives addresses out of the pools; what Neutron does not judge, such as names, it takes as it comes.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from itertools import count
 from intertie.drivers.openstack.neutron import Bgpvpn, Net, Port, Router, Subnet
 from intertie.model.bodies import Address, Range
 from intertie.model.errors import Conflict, IntertieError, NotFound, Refused, Unavailable
+from intertie.planning import ranges
 
 GOES_WITH_IT = ("network:dhcp", "network:distributed")
 """Owners of ports that Neutron deletes with their network."""
@@ -43,8 +44,6 @@ class FakeRegion:
     ports: dict[str, Port] = field(default_factory=dict)
     routers: dict[str, Router] = field(default_factory=dict)
     bgpvpns: dict[str, Bgpvpn] = field(default_factory=dict)
-    owners: dict[str, str] = field(default_factory=dict)
-    """Project of what a tenant made, by id."""
     quota: dict[tuple[str, str], int] = field(default_factory=dict)
     """(project, "network" or "subnet") → how many it may have; absent: as many as it likes."""
     agents: dict[str, list[bool]] = field(default_factory=dict)
@@ -55,7 +54,9 @@ class FakeRegion:
     faults: list[Fault] = field(default_factory=list)
     silent: bool = False
     delay: float = 0.0
-    """Seconds that a call takes."""
+    """Seconds that a call takes; what it does is done at their end."""
+    slow: dict[str, float] = field(default_factory=dict)
+    """Calls that take others."""
     calls: list[str] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
@@ -73,8 +74,8 @@ class FakeRegion:
 
     def boot(self, network: str, owner: str = "compute:nova") -> Port:
         """A machine's port, with an address out of the pools of each version. Conflict if one has none left."""
-        firsts = {s.prefix.version: s for s in reversed(self.of(network)) if s.pools}
-        offers = {version: self._free(version, network) for version in firsts}
+        versions = sorted({subnet.prefix.version for subnet in self.of(network)})
+        offers = {version: self._free(version, network) for version in versions}
         if empty := [version for version, address in offers.items() if address is None]:
             raise Conflict(f"no more IP addresses available on network {network}, v{empty[0]}", code="in-use")
         addresses = frozenset(address for address in offers.values() if address is not None)
@@ -169,7 +170,9 @@ class FakeNeutron:
                 if other.prefix.version == subnet.prefix.version and other.prefix.overlaps(subnet.prefix):
                     raise Refused(f"{subnet.prefix} overlaps with another subnet of network {subnet.network}")
             _judge_pools(subnet)
-            made = replace(subnet, id=self._region.id("subnet"))
+            if subnet.dhcp and subnet.prefix.num_addresses < 4:
+                raise Refused("the subnet has a prefix length that is incompatible with DHCP service enabled")
+            made = replace(subnet, id=self._region.id("subnet"), pools=subnet.pools or _all_of(subnet))
             self._region.subnets[made.id] = made
             return made
 
@@ -299,7 +302,7 @@ class _Call:
 
     async def __aenter__(self) -> None:
         self._region.calls.append(self._what)
-        await asyncio.sleep(self._region.delay)
+        await asyncio.sleep(self._region.slow.get(self._what, self._region.delay))
         if self._region.silent:
             raise Unavailable(f"{self._name} does not answer", code="cloud-silent")
         fault = next((f for f in self._region.faults if f.call == self._what and f.times > 0), None)
@@ -328,6 +331,14 @@ def _port(network: str, owner: str, addresses: frozenset[Address]) -> Port:
         binding="unbound",
         addresses=addresses,
     )
+
+
+def _all_of(subnet: Subnet) -> tuple[Range, ...]:
+    """What Neutron gives out unless it is told of any pool."""
+    first, last = int(subnet.prefix.network_address) + 1, int(subnet.prefix.broadcast_address)
+    end = last - 1 if subnet.prefix.version == 4 else last
+    out = [int(subnet.gateway)] if subnet.gateway is not None else []
+    return ranges.ranges_of(ranges.subtract(((first, end),), [(number, number) for number in out]), subnet.prefix)
 
 
 def _judge_pools(subnet: Subnet) -> None:

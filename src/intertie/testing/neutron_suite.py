@@ -118,7 +118,7 @@ class NeutronContract:
         await rig.neutron().delete_network(net.id)
         with pytest.raises(NotFound):
             await rig.neutron().update_subnet(subnet)
-        with pytest.raises(NotFound):
+        with pytest.raises(IntertieError):  # the real one answers 500
             await rig.neutron().tag_subnet(subnet.id, {"a"})
         with pytest.raises(NotFound):
             await rig.neutron().update_port(port)
@@ -157,6 +157,23 @@ class NeutronContract:
         assert cut.pools == (span("10.0.0.80", "10.0.0.80"),)
         assert (await rig.boot(net.id)).addresses == {ip_address("10.0.0.80")}
         assert next(p for p in await rig.neutron().ports(network=net.id) if p.id == old.id) == old
+
+    async def test_without_pools_a_new_subnet_gives_out_everything_and_a_changed_one_nothing(self, rig: Rig) -> None:
+        net = await blue(rig)
+        four = await rig.neutron().create_subnet(on(net, gateway="10.0.0.1"))
+        assert four.pools == (span("10.0.0.2", "10.0.0.254"),)
+        six = await rig.neutron().create_subnet(on(net, prefix="fd00:1::/64"))
+        assert six.pools == (span("fd00:1::1", "fd00:1::ffff:ffff:ffff:ffff"),)
+        assert (await rig.neutron().update_subnet(replace(four, pools=()))).pools == ()
+        await rig.neutron().update_subnet(replace(six, pools=()))
+        with pytest.raises(IntertieError):
+            await rig.boot(net.id)
+
+    @pytest.mark.parametrize("prefix", ["10.0.0.0/31", "10.0.0.0/32", "fd00:1::/127"])
+    async def test_prefixes_too_small_for_dhcp_are_refused(self, rig: Rig, prefix: str) -> None:
+        net = await blue(rig)
+        with pytest.raises(Refused):
+            await rig.neutron().create_subnet(on(net, prefix=prefix))
 
     @pytest.mark.parametrize(
         ("pools", "gateway"),
@@ -260,14 +277,18 @@ class NeutronContract:
         assert net.id not in {n.id for n in await rig.neutron().networks()}
         assert await rig.neutron().subnets(net.id) == []
 
-    @pytest.mark.parametrize("what", ["network", "subnet"])
-    async def test_what_exceeds_a_quota_is_refused_as_that(self, rig: Rig, what: str) -> None:
-        project = await rig.limit(what, 1)
-        net = await rig.neutron().create_network(Net(name="one", project=project, mtu=1400))
+    async def test_a_network_above_the_quota_is_refused_as_that(self, rig: Rig) -> None:
+        project = await rig.limit("network", 1)
+        await rig.neutron().create_network(Net(name="one", project=project, mtu=1400))
         with pytest.raises(Refused, match=r"(?i)quota") as refused:
-            if what == "network":
-                await rig.neutron().create_network(Net(name="two", project=project, mtu=1400))
-            await rig.neutron().create_subnet(on(net, span("10.0.0.10", "10.0.0.19")))
+            await rig.neutron().create_network(Net(name="two", project=project, mtu=1400))
+        assert refused.value.code == "quota"
+
+    async def test_a_subnet_above_the_quota_is_refused_as_that(self, rig: Rig) -> None:
+        project = await rig.limit("subnet", 1)
+        net = await rig.neutron().create_network(Net(name="one", project=project, mtu=1400))
+        await rig.neutron().create_subnet(on(net, span("10.0.0.10", "10.0.0.19")))
+        with pytest.raises(Refused, match=r"(?i)quota") as refused:
             await rig.neutron().create_subnet(on(net, span("10.1.0.10", "10.1.0.19"), prefix="10.1.0.0/24"))
         assert refused.value.code == "quota"
 
