@@ -21,6 +21,7 @@ from intertie.planning import ranges
 GOES_WITH_IT = ("network:dhcp", "network:distributed")
 """Owners of ports that Neutron deletes with their network."""
 INTERFACE = "network:router_interface"
+WRITES = ("create", "update", "delete", "tag", "associate", "dissociate")
 MTU = 9000
 """The largest that a network may have."""
 
@@ -260,6 +261,13 @@ class FakeNeutron:
             else:
                 have = replace(have, routers=have.routers | {router})
             self._region.bgpvpns[have.id] = have
+
+    async def dissociate(self, bgpvpn: Bgpvpn) -> None:
+        """From all networks and routers."""
+        async with self._call("dissociate"):
+            if bgpvpn.id in self._region.bgpvpns:
+                bare = replace(self._region.bgpvpns[bgpvpn.id], networks=frozenset(), routers=frozenset())
+                self._region.bgpvpns[bgpvpn.id] = bare
 
     # ── Judging ────────────────────────────────────────────────────────────────────────────────────────────
 
