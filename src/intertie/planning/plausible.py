@@ -91,6 +91,11 @@ def _flaws(header: Header, body: object) -> Iterator[str]:
             yield from _grant(body)
 
 
+def tellable(network: str) -> bool:
+    """Whether other sites take that for a network's name."""
+    return _NETWORK.fullmatch(network) is not None
+
+
 def fits(site: str, draft: Draft) -> bool:
     """Whether a draft's record would have room, also for a refusal that is yet to be noted in it."""
     order = Order(draft.epoch, draft.adopter, 2**31, 2**62)

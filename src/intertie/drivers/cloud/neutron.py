@@ -5,26 +5,31 @@ none is somebody else's, and never changed here. Its subnets are made where addr
 `drivers.openstack.pools`), or at once for a network that stands alone.
 
 A cloud that does not answer is silent: what was seen last stands, and nothing is concluded from what it does not say.
+
+Names are Neutron's: any text, and several networks of a project may have the same. Where a name tells no network, or
+cannot be told to other sites, the network goes by its id.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from intertie.drivers.openstack.gateway import OWNER
+from intertie.drivers.openstack.gateway import is_of
 from intertie.drivers.openstack.neutron import Net, Neutron, Port, Subnet
-from intertie.drivers.openstack.view import Made, Sight, View, made_by, mark
+from intertie.drivers.openstack.view import CLOUDS_OWN, Made, Sight, View, made_by, mark
 from intertie.model.bodies import Address
+from intertie.model.codec import NAME
 from intertie.model.errors import Conflict, IntertieError, Refused, Unavailable
 from intertie.model.items import Host, Item, Key, Network, NetworkFacts, key
 from intertie.planning import ranges
 from intertie.planning.identity import bridge_name, is_made
+from intertie.planning.plausible import tellable
 
 ROUTERS = "network:router_"
-CLOUDS_OWN = ("network:dhcp", "network:distributed", OWNER)
-"""Owners of ports that come and go with the network itself."""
 TAG = "intertie"
 POLL = 5.0
 """Seconds between looks for changes that nobody tells of."""
@@ -54,14 +59,16 @@ class NeutronCloud:
     async def inventory(self) -> tuple[NetworkFacts, ...]:
         """Its networks, attachable or with the reason why not. While the cloud is silent: as last seen."""
         sight = await self._look()
-        return tuple(self._facts(net, sight) for net in sight.networks.values())
+        names = Counter((net.project, net.name) for net in sight.networks.values() if not self._is_ours(net))
+        return tuple(self._facts(net, sight, names[net.project, net.name]) for net in sight.networks.values())
 
     async def free_bridges(self) -> tuple[str, ...]:
         return ()
 
     async def observe(self, keys: Collection[Key] | None) -> Sequence[Network]:
-        """The networks that this site made. Unavailable while the cloud is silent."""
-        sight = await self._view.look()
+        """The networks that this site made. While the cloud is silent: as last seen, so that what needs no cloud goes
+        on; Unavailable if it was never heard of."""
+        sight = await self._look()
         made = ((net, made_by(self._site, net)) for net in sorted(sight.networks.values(), key=lambda n: n.id))
         found = {m.id: _item(net, m, sight) for net, m in reversed([each for each in made if each[1]]) if m}
         return [item for item in found.values() if keys is None or key(item) in keys]
@@ -84,21 +91,29 @@ class NeutronCloud:
         """Make it so. Refused: what a cloud cannot hold; Conflict: what cannot be changed in place."""
         network = _network(item)
         sight = await self._view.look()
-        for twin in sight.twins(self._site, network.id):
-            await self._neutron.delete_network(twin.id)
         net = sight.find(self._site, network.id)
-        self._view.stale()
-        if net is None:
-            net = await self._make(network)
-        elif (net.name, net.project, net.mtu) != (network.name, network.project, network.mtu):
-            raise Conflict(
-                f"network {net.id} is {net.name} of project {net.project} with MTU {net.mtu}, "
-                f"not {network.name} of {network.project} with {network.mtu}",
-                code="failed",
-                hint=f"openstack network set --name {network.name} --mtu {network.mtu} {net.id}",
-            )
-        if not is_made(self._site, network.id):
-            await self._fill(network, net, sight.subnets.get(net.id, ()))
+        async with self._view.changing():
+            for twin in sight.twins(self._site, network.id):
+                await self._drop(twin, sight)
+            if net is None:
+                net = await self._make(network)
+            elif (net.name, net.project, net.mtu) != (network.name, network.project, network.mtu):
+                raise Conflict(
+                    f"network {net.id} is {net.name} of project {net.project} with MTU {net.mtu}, "
+                    f"not {network.name} of {network.project} with {network.mtu}",
+                    code="failed",
+                    hint=f"openstack network set --name {network.name} --mtu {network.mtu} {net.id}",
+                )
+            if not is_made(self._site, network.id):
+                await self._fill(network, net, sight.subnets.get(net.id, ()))
+
+    async def _drop(self, net: Net, sight: Sight) -> None:
+        """Delete a network, unless somebody uses it: Neutron sees those also who came since it was looked at."""
+        for port in sight.ports.get(net.id, ()):
+            if is_of(self._site, port):
+                await self._neutron.delete_port(port.id)
+        with suppress(Conflict):
+            await self._neutron.delete_network(net.id)
 
     async def _make(self, network: Network) -> Net:
         wish = Net(
@@ -110,7 +125,8 @@ class NeutronCloud:
         try:
             return await self._neutron.create_network(wish, {TAG})
         except Unavailable:
-            # It may have been done all the same: the mark tells, at the next look.
+            # It may have been done all the same: the mark tells.
+            self._view.stale()
             net = (await self._view.look()).find(self._site, network.id)
             if net is None:
                 raise
@@ -142,19 +158,26 @@ class NeutronCloud:
         net = sight.find(self._site, network.id)
         if net is None or made_by(self._site, net) is None:
             return
-        users = [port for port in sight.ports.get(net.id, ()) if port.device_owner not in CLOUDS_OWN]
+        users = [port for port in sight.ports.get(net.id, ()) if not self._goes_along(port)]
         if users:
             raise Refused(
                 f"network {net.name} has ports: {', '.join(_port_words(port) for port in users[:5])}",
                 code="in-use",
                 hint=f"openstack port list --network {net.id}",
             )
-        self._view.stale()
-        for port in sight.ports.get(net.id, ()):
-            if port.device_owner == OWNER:
-                await self._neutron.delete_port(port.id)
-        for each in (net, *sight.twins(self._site, network.id)):
-            await self._neutron.delete_network(each.id)
+        async with self._view.changing():
+            for twin in sight.twins(self._site, network.id):
+                await self._drop(twin, sight)
+            for port in sight.ports.get(net.id, ()):
+                if is_of(self._site, port):
+                    await self._neutron.delete_port(port.id)
+            await self._neutron.delete_network(net.id)
+
+    def _goes_along(self, port: Port) -> bool:
+        return port.device_owner in CLOUDS_OWN or is_of(self._site, port)
+
+    def _is_ours(self, net: Net) -> bool:
+        return made_by(self._site, net) is not None
 
     # ── Looking ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -166,7 +189,8 @@ class NeutronCloud:
                 raise
             return self._view.last
 
-    def _facts(self, net: Net, sight: Sight) -> NetworkFacts:
+    def _facts(self, net: Net, sight: Sight, namesakes: int) -> NetworkFacts:
+        """`namesakes`: how many networks of the project have its name."""
         subnets, ports = sight.subnets.get(net.id, ()), sight.ports.get(net.id, ())
         made = made_by(self._site, net)
         prefixes = made.prefixes if made else tuple(subnet.prefix for subnet in subnets)
@@ -175,7 +199,7 @@ class NeutronCloud:
         reason = self._reason(net, subnets)
         return NetworkFacts(
             id=id,
-            name=net.name,
+            name=net.name if made or (namesakes == 1 and tellable(net.name)) else net.id,
             project=net.project,
             prefixes=prefixes,
             mtu=net.mtu,
@@ -196,6 +220,8 @@ class NeutronCloud:
             return ""
         if net.external:
             return "it is an external network"
+        if not NAME.fullmatch(net.project):
+            return f"it belongs to {f'project {net.project}' if net.project else 'no project'}"
         if policy.projects and net.project not in policy.projects:
             return f"project {net.project} is not among those whose networks may be attached here"
         if policy.zone and net.zones and policy.zone not in net.zones:

@@ -158,7 +158,7 @@ class GatewayPorts:
         return sorted((port for port in found if self._is_mine(port)), key=lambda p: p.id)
 
     def _is_mine(self, port: Port) -> bool:
-        return port.description == _mark(self._site, port.network)
+        return is_of(self._site, port)
 
     def _wanted(self, wish: PortWish, host: str) -> Port:
         return Port(
@@ -173,6 +173,11 @@ class GatewayPorts:
             addresses=wish.addresses,
             secured=False,
         )
+
+
+def is_of(site: str, port: Port) -> bool:
+    """Whether the site made it. Another site's, of another cell of the cloud, is not ours to touch."""
+    return port.device_owner == OWNER and port.description == _mark(site, port.network)
 
 
 def _mark(site: str, network: str) -> str:

@@ -15,7 +15,7 @@ from ipaddress import ip_address
 from intertie.drivers.openstack.neutron import Net, Neutron, Subnet
 from intertie.drivers.openstack.view import Sight, View, made_by
 from intertie.model.bodies import Address, Prefix, Range
-from intertie.model.errors import Refused
+from intertie.model.errors import IntertieError, NotFound, Refused
 from intertie.model.items import Segment
 from intertie.planning import ranges
 
@@ -33,33 +33,62 @@ class Pools:
         self._view = view
 
     async def cut(self, segment: Segment) -> None:
-        """Have the segment's network give out its ranges only. Refused if nothing is left to give out."""
+        """Have the segment's network give out its ranges only. Refused if a subnet that is to be made would have
+        nothing to give out. What cannot be done with one subnet keeps none of the others from it."""
+        if not await self._lacking(segment):
+            return
+        self._view.stale()  # what is noted of a subnet is what it has now
+        failures: list[IntertieError] = []
+        for there, want in await self._lacking(segment):
+            try:
+                async with self._view.changing():
+                    await self._set(there, want)
+            except IntertieError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+
+    async def _lacking(self, segment: Segment) -> list[tuple[Subnet | None, Subnet]]:
+        """Subnets that are not as they are to be: what is there, and what is wanted."""
         net = await self._view.find(self._site, segment.network)
-        sight = await self._view.look()
-        have = sight.subnets.get(net.id, ())
-        for want in wanted(self._site, net, have, segment):
-            there = next((s for s in have if s.id == want.id), None)
-            if there == want:
-                continue
-            self._view.stale()
-            if there is None:
-                await self._neutron.create_subnet(want)
-                continue
-            if want.tags != there.tags:  # first: what is not noted could not be put back
-                await self._neutron.tag_subnet(want.id, want.tags)
-            await self._neutron.update_subnet(want)
+        have = (await self._view.look()).subnets.get(net.id, ())
+        there = {subnet.id: subnet for subnet in have}
+        wish = wanted(self._site, net, have, segment)
+        return [(there.get(want.id), want) for want in wish if there.get(want.id) != want]
+
+    async def _set(self, there: Subnet | None, want: Subnet) -> None:
+        if there is None:
+            await self._neutron.create_subnet(want)
+            return
+        if want.tags != there.tags:  # first: what is not noted could not be put back
+            await self._neutron.tag_subnet(want.id, want.tags)
+        await self._neutron.update_subnet(want)
 
     async def restore(self, segment: Segment) -> None:
-        """Have it give out what it did before. What is gone needs nothing."""
+        """Have it give out what it did before, but its gateway. What is gone needs nothing."""
+        if not await self._noted(segment):
+            return
+        self._view.stale()  # tags of others stay as they are now
+        failures: list[IntertieError] = []
+        for subnet, before in await self._noted(segment):
+            left = _without(subnet.prefix, subnet.gateway, before)
+            try:
+                async with self._view.changing():
+                    await self._neutron.update_subnet(replace(subnet, pools=left))
+                    await self._neutron.tag_subnet(subnet.id, {t for t in subnet.tags if not t.startswith(TAG)})
+            except NotFound:
+                continue
+            except IntertieError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+
+    async def _noted(self, segment: Segment) -> list[tuple[Subnet, tuple[Range, ...]]]:
+        """Subnets that say what they gave out before, and that."""
         sight = await self._view.look()
         net = sight.find(self._site, segment.network)
-        for subnet in sight.subnets.get(net.id, ()) if net is not None else ():
-            before = noted(subnet.tags)
-            if before is None:
-                continue
-            self._view.stale()
-            await self._neutron.update_subnet(replace(subnet, pools=before))
-            await self._neutron.tag_subnet(subnet.id, {tag for tag in subnet.tags if not tag.startswith(TAG)})
+        subnets = sight.subnets.get(net.id, ()) if net is not None else ()
+        return [(subnet, before) for subnet in subnets if (before := noted(subnet.tags)) is not None]
 
     def flaw(self, segment: Segment) -> str:
         """What it gives out beside, as lately seen, in words; "" also if that is not known."""
@@ -97,24 +126,24 @@ def wanted(site: str, net: Net, have: Iterable[Subnet], segment: Segment) -> lis
         name = f"{net.name}-v{prefix.version}"
         new = Subnet(network=net.id, name=name, project=net.project, prefix=prefix, tags=frozenset({"intertie"}))
         gateway = gateways.get(prefix)
-        found.append(replace(there.get(prefix, new), gateway=gateway, pools=_pools(prefix, gateway, segment.ranges)))
+        pools = _without(prefix, gateway, segment.ranges)
+        if prefix not in there and not pools:
+            # Of a subnet that is made without pools Neutron gives out everything.
+            raise Refused(f"no address of {prefix} is left to give out here", code="prefix-too-small")
+        found.append(replace(there.get(prefix, new), gateway=gateway, pools=pools))
     return found
 
 
 def _cut(subnet: Subnet, segment: Segment) -> Subnet:
     """A subnet that was there: its gateway is its own."""
     tags = subnet.tags if noted(subnet.tags) is not None else subnet.tags | note(subnet.pools)
-    return replace(subnet, pools=_pools(subnet.prefix, subnet.gateway, segment.ranges), tags=tags)
+    return replace(subnet, pools=_without(subnet.prefix, subnet.gateway, segment.ranges), tags=tags)
 
 
-def _pools(prefix: Prefix, gateway: Address | None, held: Collection[Range]) -> tuple[Range, ...]:
+def _without(prefix: Prefix, gateway: Address | None, held: Collection[Range]) -> tuple[Range, ...]:
     """What is held of the prefix, but the gateway."""
-    spans = ranges.spans_of(held, prefix)
-    out = [(int(gateway), int(gateway))] if gateway is not None else []
-    left = ranges.subtract(spans, out)
-    if not left:
-        raise Refused(f"no address of {prefix} is left to give out here", code="prefix-too-small")
-    return ranges.ranges_of(left, prefix)
+    out = [(int(gateway), int(gateway))] if gateway is not None and gateway in prefix else []
+    return ranges.ranges_of(ranges.subtract(ranges.spans_of(held, prefix), out), prefix)
 
 
 def _touches(prefix: Prefix, held: Iterable[Range]) -> bool:
@@ -127,17 +156,17 @@ def note(pools: Collection[Range]) -> frozenset[str]:
 
 
 def noted(tags: Iterable[str]) -> tuple[Range, ...] | None:
-    """What the tags say was given out; None if they say nothing."""
+    """What the tags say was given out; None if they say nothing that can be read."""
     said = sorted(tag for tag in tags if tag.startswith(TAG))
-    if not said:
-        return None
-    found = []
+    found: list[Range] = []
     for tag in said:
         first, _, last = tag.removeprefix(TAG).partition("-")
         try:
             found.append(Range(first=ip_address(first), last=ip_address(last)))
         except ValueError:  # "none", or somebody's own words
             continue
+    if not found and NONE not in said:
+        return None
     return tuple(sorted(found, key=lambda r: (r.first.version, int(r.first))))
 
 

@@ -119,7 +119,12 @@ class SdkNeutron:
     async def associate(self, bgpvpn: Bgpvpn, *, network: str = "", router: str = "") -> None:
         kind, id = ("network", network) if network else ("router", router)
         wish = {f"{kind}_id": id, "project_id": bgpvpn.project}
-        await self._make(f"{LIST}/{bgpvpn.id}/{kind}_associations", f"{kind}_association", wish)
+        try:
+            await self._make(f"{LIST}/{bgpvpn.id}/{kind}_associations", f"{kind}_association", wish)
+        except (Conflict, Refused):
+            there = [each for each in await self.bgpvpns() if each.id == bgpvpn.id]
+            if not any(id in each.networks | each.routers for each in there):
+                raise
 
     async def dissociate(self, bgpvpn: Bgpvpn) -> None:
         for kind in ("network", "router"):

@@ -33,14 +33,14 @@ class SitePorts:
 
     async def ensure(self, wish: PortWish) -> PortSight:
         net = await self._view.find(self._site, wish.network)
-        self._view.stale()
-        return await self._ports.ensure(replace(wish, network=net.id))
+        async with self._view.changing():
+            return await self._ports.ensure(replace(wish, network=net.id))
 
     async def remove(self, network: str) -> None:
         net = (await self._view.look()).find(self._site, network)
         if net is not None:
-            self._view.stale()
-            await self._ports.remove(net.id)
+            async with self._view.changing():
+                await self._ports.remove(net.id)
 
     async def cut_pools(self, segment: Segment) -> None:
         await self._pools.cut(segment)

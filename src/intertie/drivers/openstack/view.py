@@ -1,22 +1,29 @@
 """A region as it was lately seen: four lists, read together, shared by whoever looks in the next seconds.
 
 Neutron tells nobody outside of it when something changes, so it is asked; and one round asks for much of the same.
+
+What was read while somebody changed something may be older than the change, or newer: it is not kept. Who took it for
+the present would make a second time what was just made.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import ip_network
 
+from intertie.drivers.openstack.gateway import OWNER
 from intertie.drivers.openstack.neutron import Net, Neutron, Port, Subnet
 from intertie.model.bodies import Prefix
-from intertie.model.errors import NotFound
+from intertie.model.errors import NotFound, Unavailable
 
 GOOD_FOR = 4.0
 """Seconds."""
 MARK = "intertie"
+CLOUDS_OWN = ("network:dhcp", "network:distributed")
+"""Owners of ports that the cloud makes with a network and deletes with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +59,23 @@ class Sight:
     routers: Mapping[str, str]
 
     def find(self, site: str, id: str) -> Net | None:
-        """By the site's id of what it made, else by Neutron's. Of twins that a lost answer left, always the same."""
-        if id in self.networks:
-            return self.networks[id]
-        found = (net for net in self.networks.values() if (made := made_by(site, net)) and made.id == id)
-        return min(found, key=lambda net: net.id, default=None)
+        """By the site's id of what it made, else by Neutron's."""
+        return self.networks.get(id) or next(iter(self._made(site, id)), None)
 
     def twins(self, site: str, id: str) -> list[Net]:
-        """What was made more than once under that id."""
+        """What was made more than once under that id, for one project. The description is a tenant's to write: what
+        another project's network says of itself touches none but that."""
+        made = self._made(site, id)
+        return [net for net in made[1:] if net.project == made[0].project]
+
+    def users(self, net: Net) -> list[Port]:
+        """Ports on it that are neither the cloud's nor a site's."""
+        return [port for port in self.ports.get(net.id, ()) if port.device_owner not in (*CLOUDS_OWN, OWNER)]
+
+    def _made(self, site: str, id: str) -> list[Net]:
+        """Of twins that a lost answer left the one in use comes first, and otherwise always the same."""
         there = [net for net in self.networks.values() if (made := made_by(site, net)) and made.id == id]
-        return sorted(there, key=lambda net: net.id)[1:]
+        return sorted(there, key=lambda net: (not self.users(net), net.id not in self.subnets, net.id))
 
 
 class View:
@@ -71,6 +85,7 @@ class View:
         self._neutron = neutron
         self._good_for = good_for
         self._until = float("-inf")
+        self._changes = 0
         self._looking = asyncio.Lock()
         self.last: Sight | None = None
         """None: the region was never heard of."""
@@ -78,14 +93,25 @@ class View:
     def stale(self) -> None:
         """Something was changed: the next look asks."""
         self._until = float("-inf")
+        self._changes += 1
+
+    @asynccontextmanager
+    async def changing(self) -> AsyncIterator[None]:
+        """Around what changes something. However it ends: it may have been done."""
+        self.stale()
+        try:
+            yield
+        finally:
+            self.stale()
 
     async def look(self) -> Sight:
         """Unavailable if the region does not answer."""
         async with self._looking:
             now = asyncio.get_running_loop().time()
             if self.last is None or now > self._until:
-                self.last = await self._read()
-                self._until = now + self._good_for
+                before = self._changes
+                self.last = await self._whole()
+                self._until = now + self._good_for if before == self._changes else float("-inf")
             return self.last
 
     async def find(self, site: str, id: str) -> Net:
@@ -94,6 +120,24 @@ class View:
         if net is None:
             raise NotFound(f"{self._neutron.name} has no network {id}", code="unknown-network")
         return net
+
+    async def _whole(self) -> Sight:
+        """Lists that contradict one another were read while something went, or one of them is not whole."""
+        for _ in range(2):
+            sight = await self._read()
+            missing = self._missing(sight)
+            if not missing:
+                return sight
+        raise Unavailable(
+            f"{self._neutron.name} tells of what is on network {missing}, and not of the network",
+            code="cloud-silent",
+            hint=f"openstack network show {missing}",
+        )
+
+    def _missing(self, sight: Sight) -> str:
+        """A network that was there, is listed no more, and has subnets or ports still; "" if there is none."""
+        gone = set(self.last.networks if self.last is not None else ()) - sight.networks.keys()
+        return min(gone & (sight.subnets.keys() | sight.ports.keys()), default="")
 
     async def _read(self) -> Sight:
         networks, subnets, ports, routers = await asyncio.gather(
