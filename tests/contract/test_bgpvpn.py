@@ -6,7 +6,6 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
-from intertie.testing.fake_neutron import FakeNeutron, FakeRegion, Fault
 
 from intertie.drivers.openstack.neutron import Bgpvpn, Net, Subnet
 from intertie.drivers.openstack.pools import Pools
@@ -16,6 +15,7 @@ from intertie.model.bodies import Endpoint, Range, VpnKind
 from intertie.model.errors import Forbidden, IntertieError, NotFound, Refused, Unavailable
 from intertie.model.items import Remote, Segment
 from intertie.planning.identity import bridge_name
+from intertie.testing.fake_neutron import FakeNeutron, FakeRegion, Fault
 
 SILENT = Unavailable("fake answers 500", code="cloud-silent")
 WHOLE = (Range(first=ip_address("10.0.0.2"), last=ip_address("10.0.0.254")),)
