@@ -9,9 +9,11 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
+from starlette.types import ASGIApp
 
 from intertie import __version__, logs
 from intertie.agent.access import Tokens
@@ -45,6 +47,7 @@ from intertie.model.items import Inventory
 from intertie.planning.enrol import pin
 from intertie.serving import (
     Current,
+    Looking,
     open_port,
     own_address,
     port_options,
@@ -89,6 +92,8 @@ class Running:
     siblings: Siblings | None
     namespaces: Namespaces
     underlay: Address
+    stale: Callable[[], None] | None = None
+    """Makes the next look at the cloud ask it; None where each does."""
 
 
 def _settings(site: SiteFile, underlay: Address) -> Settings:
@@ -137,7 +142,7 @@ def compose(dir: Path, site: SiteFile, lines: Callable[[], Sequence[str]] = tupl
     namespaces = Namespaces()
     linux = LinuxCloud(site.name, namespaces)
     vxlan = VxlanTransport(site=site.name, namespaces=namespaces, underlay=underlay)
-    cloud, carriers = _beside(site, namespaces, linux, vxlan)
+    cloud, carriers, stale = _beside(site, namespaces, linux, vxlan)
     segments = SeveralTransports(carriers)
     links = SharedLinkProbes() if shared else LinkProbes()
 
@@ -163,19 +168,20 @@ def compose(dir: Path, site: SiteFile, lines: Callable[[], Sequence[str]] = tupl
         surroundings=AgentSurroundings(site, dir / "intertie.db", transport, lines, tried.facts),
     )
     siblings = Siblings(agent, shared, whispers) if shared else None
-    return Running(services, exchange, transport, calls, links, probes, siblings, namespaces, underlay)
+    return Running(services, exchange, transport, calls, links, probes, siblings, namespaces, underlay, stale)
 
 
 def _beside(
     site: SiteFile, namespaces: Namespaces, linux: LinuxCloud, vxlan: VxlanTransport
-) -> tuple[Cloud, Mapping[str, Carrier]]:
-    """The site's cloud and transports: this host's, or those of an OpenStack region."""
+) -> tuple[Cloud, Mapping[str, Carrier], Callable[[], None] | None]:
+    """The site's cloud and transports: this host's, or those of an OpenStack region; and what makes the next look at
+    that ask it."""
     if site.openstack is None:
-        return linux, {"vxlan": vxlan}
+        return linux, {"vxlan": vxlan}, None
     from intertie.openstack_site import beside  # what it imports is of use to nobody else
 
     parts = beside(site.name, site.openstack, namespaces, vxlan)
-    return parts.cloud, parts.carriers
+    return parts.cloud, parts.carriers, parts.stale
 
 
 async def _open(running: Running) -> None:
@@ -223,7 +229,9 @@ async def serve(dir: Path, site: SiteFile, fd: int | None, lines: Callable[[], S
         return await running.exchange.handle(caller.name if caller is not None else None, body)
 
     app = build(services)
-    fresh = Current(app, services.rounds) if running.siblings else app
+    fresh: ASGIApp = Current(app, services.rounds) if running.siblings else app
+    if running.stale is not None:
+        fresh = Looking(fresh, partial(_look_anew, running.stale, services.rounds))
     public, operators = server(fresh, site), server(trusted(fresh))
     apis = [
         asyncio.create_task(public.serve(sockets=[users]), name="api"),
@@ -259,6 +267,11 @@ async def _first_look(rounds: Rounds) -> None:
         except IntertieError as error:
             log.warning("the cloud does not answer", detail=error.detail, hint=error.hint)
             await asyncio.sleep(UNSEEN)
+
+
+async def _look_anew(stale: Callable[[], None], rounds: Rounds) -> None:
+    stale()
+    await rounds.look()
 
 
 async def _first_end(parts: list[asyncio.Task[None]]) -> set[asyncio.Task[None]]:

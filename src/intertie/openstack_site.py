@@ -30,6 +30,8 @@ class Beside:
 
     cloud: NeutronCloud
     carriers: Mapping[str, Carrier]
+    stale: Callable[[], None]
+    """Makes the next look at the cloud ask it."""
 
 
 def adapter(settings: OpenStack, service: str = "network") -> Any:
@@ -80,7 +82,7 @@ def beside(
         physical=settings.physical_network,
     )
     carriers: dict[str, Carrier] = {"vxlan": gateway, "bgpvpn": BgpvpnTransport(site, neutron, view, pools)}
-    return Beside(cloud=NeutronCloud(site, neutron, view, policy), carriers=carriers)
+    return Beside(stale=view.stale, cloud=NeutronCloud(site, neutron, view, policy), carriers=carriers)
 
 
 def _host(settings: OpenStack, switch: Switch) -> Callable[[], Awaitable[str]]:

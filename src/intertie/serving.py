@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import os
 import socket
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from ipaddress import IPv4Address, ip_address
 from pathlib import Path
@@ -111,6 +112,24 @@ class Current:
                     await agent.catch_up()
                     if scope["method"] not in ("GET", "HEAD") and not agent.leads:
                         await self._rounds.look()
+        await self._app(scope, receive, send)
+
+
+class Looking:
+    """Before a change, the cloud is looked at: beside OpenStack others give out addresses, and who cuts a network's
+    addresses must know which are in use now. While the cloud is silent: what was seen last."""
+
+    PATIENCE = 10.0
+
+    def __init__(self, app: ASGIApp, look: Callable[[], Awaitable[None]]) -> None:
+        self._app = app
+        self._look = look
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD", "OPTIONS"):
+            with suppress(IntertieError, TimeoutError):
+                async with asyncio.timeout(self.PATIENCE):
+                    await self._look()
         await self._app(scope, receive, send)
 
 
