@@ -22,7 +22,7 @@ from intertie.agent.enrolment import Enrolment
 from intertie.agent.exchange import Exchange
 from intertie.agent.health import Health
 from intertie.agent.networks import Networks
-from intertie.agent.ports import Cloud
+from intertie.agent.ports import Cloud, Guards, Unguarded
 from intertie.agent.recovery import upgraded
 from intertie.agent.round import Rounds
 from intertie.agent.siblings import Siblings
@@ -142,13 +142,14 @@ def compose(dir: Path, site: SiteFile, lines: Callable[[], Sequence[str]] = tupl
     namespaces = Namespaces()
     linux = LinuxCloud(site.name, namespaces)
     vxlan = VxlanTransport(site=site.name, namespaces=namespaces, underlay=underlay)
-    cloud, carriers, stale = _beside(site, namespaces, linux, vxlan)
+    beside = _beside(site, namespaces, linux, vxlan)
+    cloud, carriers = beside.cloud, beside.carriers
     segments = SeveralTransports(carriers)
     links = SharedLinkProbes() if shared else LinkProbes()
 
     probes = SegmentProbes(site=site.name, namespaces=namespaces, place=segments.place, on_loop=agent.loop_seen)
     health = Health(agent, probes, links)
-    whispers = Whispers(agent, health, HostPings(linux, namespaces))
+    whispers = Whispers(agent, health, HostPings(linux, namespaces), beside.guards)
     enrolment = Enrolment(agent, calls, InvitationTokens(key))
     exchange = Exchange(agent, calls, enrolment, whispers)
 
@@ -168,20 +169,27 @@ def compose(dir: Path, site: SiteFile, lines: Callable[[], Sequence[str]] = tupl
         surroundings=AgentSurroundings(site, dir / "intertie.db", transport, lines, tried.facts),
     )
     siblings = Siblings(agent, shared, whispers) if shared else None
-    return Running(services, exchange, transport, calls, links, probes, siblings, namespaces, underlay, stale)
+    return Running(services, exchange, transport, calls, links, probes, siblings, namespaces, underlay, beside.stale)
 
 
-def _beside(
-    site: SiteFile, namespaces: Namespaces, linux: LinuxCloud, vxlan: VxlanTransport
-) -> tuple[Cloud, Mapping[str, Carrier], Callable[[], None] | None]:
-    """The site's cloud and transports: this host's, or those of an OpenStack region; and what makes the next look at
-    that ask it."""
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The site's cloud and transports. `stale` makes the next look at the cloud ask it."""
+
+    cloud: Cloud
+    carriers: Mapping[str, Carrier]
+    stale: Callable[[], None] | None = None
+    guards: Guards = Unguarded()
+
+
+def _beside(site: SiteFile, namespaces: Namespaces, linux: LinuxCloud, vxlan: VxlanTransport) -> _Parts:
+    """This host's, or those of an OpenStack region."""
     if site.openstack is None:
-        return linux, {"vxlan": vxlan}, None
+        return _Parts(linux, {"vxlan": vxlan})
     from intertie.openstack_site import beside  # what it imports is of use to nobody else
 
     parts = beside(site.name, site.openstack, namespaces, vxlan)
-    return parts.cloud, parts.carriers, parts.stale
+    return _Parts(parts.cloud, parts.carriers, parts.stale, parts.guards)
 
 
 async def _open(running: Running) -> None:

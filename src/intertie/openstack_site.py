@@ -15,6 +15,7 @@ from intertie.drivers.openstack.ovs import Switch
 from intertie.drivers.openstack.ovsdb import Ovsdb
 from intertie.drivers.openstack.pools import Pools
 from intertie.drivers.openstack.sdk import TIMEOUT, SdkNeutron
+from intertie.drivers.openstack.security import SecurityGroups
 from intertie.drivers.openstack.site_ports import SitePorts
 from intertie.drivers.openstack.view import View
 from intertie.drivers.transport.bgpvpn import BgpvpnTransport
@@ -32,6 +33,7 @@ class Beside:
     carriers: Mapping[str, Carrier]
     stale: Callable[[], None]
     """Makes the next look at the cloud ask it."""
+    guards: SecurityGroups
 
 
 def adapter(settings: OpenStack, service: str = "network") -> Any:
@@ -82,7 +84,12 @@ def beside(
         physical=settings.physical_network,
     )
     carriers: dict[str, Carrier] = {"vxlan": gateway, "bgpvpn": BgpvpnTransport(site, neutron, view, pools)}
-    return Beside(stale=view.stale, cloud=NeutronCloud(site, neutron, view, policy), carriers=carriers)
+    return Beside(
+        cloud=NeutronCloud(site, neutron, view, policy),
+        carriers=carriers,
+        stale=view.stale,
+        guards=SecurityGroups(site, neutron, view),
+    )
 
 
 def _host(settings: OpenStack, switch: Switch) -> Callable[[], Awaitable[str]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
-from intertie.model.bodies import TransportFacts
+from intertie.model.bodies import Prefix, TransportFacts
 from intertie.model.views import Verified, VpnView
 from intertie.testing.federation import OPERATOR, Site, World
-from tests.federation.test_life import everywhere, l2, scenario
+from tests.federation.test_life import everywhere, l2, l3, scenario
 
 
 def broken_between(found: Verified, a: str, b: str) -> set[str]:
@@ -68,5 +69,34 @@ def test_what_no_probe_crosses_is_ready_when_all_have_made_it_and_is_not_called_
         assert {p.hint for p in found.pairs} == {
             "no probe crosses bgpvpn: it has no port of ours here; ping between two machines"
         }
+
+    scenario(story)
+
+
+class Guarded:
+    """A cloud whose machines let nobody in."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, tuple[str, ...]]] = []
+
+    async def kept_out(self, network: str, prefixes: Collection[Prefix]) -> str:
+        self.asked.append((network, tuple(map(str, prefixes))))
+        return "2 machines let nothing in"
+
+
+def test_machines_that_are_closed_are_told_of_where_the_segment_is_open() -> None:
+    async def story(world: World) -> None:
+        guards = Guarded()
+        id = await l3(world)
+        await world.until(everywhere(world, id))
+        await world.crash("nantes")
+        world.guards["nantes"] = guards
+        nantes = await world.start("nantes")
+        await world.until(everywhere(world, id))
+        found = await nantes.vpns.verify(OPERATOR, id)
+        mine = [p for p in found.pairs if p.from_.site == "nantes"]
+        assert {(p.ok, p.hint) for p in mine} == {(True, "2 machines let nothing in")}
+        assert sorted(prefixes for _, prefixes in guards.asked) == [("10.2.0.0/24",), ("10.3.0.0/24",)]
+        assert found.ok
 
     scenario(story)

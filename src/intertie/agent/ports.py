@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from intertie.model.bodies import Address
+from intertie.model.bodies import Address, Prefix
 from intertie.model.items import Inventory, Item, Key, NetworkFacts, Segment
 from intertie.model.records import Draft, Order, Record
 from intertie.model.storage import Batch, Beat, Change, Committed, Seal, Snapshot
@@ -156,6 +156,22 @@ class HostPing(Protocol):
     """Echo requests sent from inside a host, unfragmented, of an exact IP packet size in octets."""
 
     async def ping(self, host: str, target: Address, size: int, timeout: float) -> Echo: ...
+
+
+class Guards(Protocol):
+    """Who is kept from the machines of a cloud's network by what the cloud itself lets in."""
+
+    async def kept_out(self, network: str, prefixes: Collection[Prefix]) -> str:
+        """In words, what of these prefixes (none: of the network's own, at other sites) no machine lets in; "" if
+        nothing is kept out, or that is not known."""
+        ...
+
+
+class Unguarded:
+    """Nobody is kept out."""
+
+    async def kept_out(self, network: str, prefixes: Collection[Prefix]) -> str:
+        return ""
 
 
 class Clock(Protocol):

@@ -8,7 +8,7 @@ from itertools import islice
 
 from intertie.agent.agent import Agent
 from intertie.agent.health import Health
-from intertie.agent.ports import HostPing
+from intertie.agent.ports import Guards, HostPing, Unguarded
 from intertie.model.bodies import Address, AnswerBody, HostBody, VpnBody
 from intertie.model.items import Segment
 from intertie.model.records import Kind, Record
@@ -26,10 +26,11 @@ MOST_HOSTS = 16
 class Whispers:
     """Tells peers the volatile status of what concerns them, keeps theirs, and verifies pairs on request."""
 
-    def __init__(self, agent: Agent, health: Health, ping: HostPing) -> None:
+    def __init__(self, agent: Agent, health: Health, ping: HostPing, guards: Guards | None = None) -> None:
         self.agent = agent
         self.health = health
         self._ping = ping
+        self._guards = guards if guards is not None else Unguarded()
         self._hosts: dict[tuple[str, str], tuple[ToldHost, ...]] = {}
         self._limit = asyncio.Semaphore(PARALLEL)
 
@@ -99,9 +100,8 @@ class Whispers:
             return [ToldPair(vpn=vpn.id, to_site=other, broken_at="records", hint=hint)]
         if body.transport in UNPROBED:
             why = f"no probe crosses {body.transport}: it has no port of ours here"
-            return [
-                ToldPair(vpn=vpn.id, to_site=other, broken_at="unknown", hint=f"{why}; ping between two machines")
-            ]
+            hint = f"{why}; {await self._kept_out(segment, other) or 'ping between two machines'}"
+            return [ToldPair(vpn=vpn.id, to_site=other, broken_at="unknown", hint=hint)]
         segment_rtt = await self.health.segment_probe(vpn.id, other, body.mtu)
         mine = list(self.local_hosts(vpn))
         theirs = self._hosts.get((vpn.id, other), ())
@@ -112,9 +112,14 @@ class Whispers:
             await asyncio.gather(*(self._hosts_pair(vpn, segment, other, segment_rtt, target) for target in targets))
         )
 
+    async def _kept_out(self, segment: Segment, other: str) -> str:
+        """What the cloud here keeps from its machines of what comes from there, though the segment lets it in."""
+        prefixes = next((r.prefixes for r in segment.remotes if r.site == other), ())
+        return await self._guards.kept_out(segment.network, prefixes)
+
     async def _segment_only(self, vpn: Record, segment: Segment, other: str, rtt: float | None) -> ToldPair:
         ok = rtt is not None
-        broken, hint = ("", "") if ok else await self._where(segment, other, None)
+        broken, hint = ("", await self._kept_out(segment, other)) if ok else await self._where(segment, other, None)
         return ToldPair(
             vpn=vpn.id, to_site=other, rtt_ms=rtt, mtu=segment.mtu if ok else 0, ok=ok, broken_at=broken, hint=hint
         )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 from itertools import count
 
-from intertie.drivers.openstack.neutron import Bgpvpn, Net, Port, Router, Subnet
+from intertie.drivers.openstack.neutron import Bgpvpn, Net, Port, Router, Rule, Subnet
 from intertie.model.bodies import Address, Range
 from intertie.model.errors import Conflict, IntertieError, NotFound, Refused, Unavailable
 from intertie.planning import ranges
@@ -47,6 +47,7 @@ class FakeRegion:
     bgpvpns: dict[str, Bgpvpn] = field(default_factory=dict)
     quota: dict[tuple[str, str], int] = field(default_factory=dict)
     """(project, "network" or "subnet") → how many it may have; absent: as many as it likes."""
+    rules: list[Rule] = field(default_factory=list)
     agents: dict[str, list[bool]] = field(default_factory=dict)
     tags: dict[str, frozenset[str]] = field(default_factory=dict)
     """Of networks."""
@@ -233,6 +234,10 @@ class FakeNeutron:
     async def routers(self) -> Sequence[Router]:
         async with self._call("routers"):
             return list(self._region.routers.values())
+
+    async def rules(self) -> Sequence[Rule]:
+        async with self._call("rules"):
+            return list(self._region.rules)
 
     # ── BGPVPNs ────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -26,6 +26,7 @@ from intertie.agent.enrolment import Enrolment
 from intertie.agent.exchange import Exchange
 from intertie.agent.health import Health
 from intertie.agent.networks import Networks
+from intertie.agent.ports import Guards
 from intertie.agent.round import Rounds
 from intertie.agent.volatile import Whispers
 from intertie.agent.vpns import Vpns
@@ -135,6 +136,8 @@ class World:
         """Told of a site that was just made."""
         self.transports = (TransportFacts(name="vxlan", ok=True, l2=True, l3=True, overhead=50),)
         """What sites can carry."""
+        self.guards: dict[str, Guards] = {}
+        """Clouds that keep somebody out, by site."""
         self.clones: dict[str, Site] = {}
         self._settings = settings
         self._starts: dict[str, int] = {}
@@ -234,7 +237,7 @@ class World:
         plane = FakeTransport(name, place.underlay)
         transport = Hindered(plane, place.day, point)
         health = Health(agent, FakeProbes(self, name), FakeLinks(self, name))
-        whispers = Whispers(agent, health, FakePing(self, name))
+        whispers = Whispers(agent, health, FakePing(self, name), self.guards.get(name))
         enrolment = Enrolment(agent, calls, FakeInvitations(agent.ports.ids.new))
         exchange = Exchange(agent, calls, enrolment, whispers)
 

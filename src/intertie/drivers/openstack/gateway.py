@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from intertie.model.bodies import Address
@@ -63,6 +63,8 @@ class Port:
     secured: bool = True
     """Port security is on."""
     up: bool = True
+    groups: frozenset[str] = field(default=frozenset(), compare=False)
+    """Its security groups, by id."""
 
 
 class PortCloud(Protocol):

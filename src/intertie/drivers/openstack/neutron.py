@@ -15,7 +15,7 @@ from typing import Protocol
 from intertie.drivers.openstack.gateway import Port
 from intertie.model.bodies import Address, Prefix, Range
 
-__all__ = ["Bgpvpn", "Net", "Neutron", "Port", "Router", "Subnet"]
+__all__ = ["Bgpvpn", "Net", "Neutron", "Port", "Router", "Rule", "Subnet"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +70,17 @@ class Bgpvpn:
     routers: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What a security group lets in to its members: from a prefix (None: from everywhere), or, with `members`, from
+    those of another group only."""
+
+    group: str
+    version: int
+    prefix: Prefix | None = None
+    members: str = ""
+
+
 class Neutron(Protocol):
     """One region's. Lists are whole, or Unavailable is raised."""
 
@@ -106,6 +117,9 @@ class Neutron(Protocol):
     async def agents(self, host: str) -> Collection[bool]: ...
 
     async def routers(self) -> Sequence[Router]: ...
+    async def rules(self) -> Sequence[Rule]:
+        """Of all security groups, what lets in."""
+        ...
 
     async def bgpvpns(self) -> Sequence[Bgpvpn]: ...
     async def create_bgpvpn(self, bgpvpn: Bgpvpn) -> Bgpvpn:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from intertie.drivers.openstack.neutron import Bgpvpn, Net, Port, Subnet
+from intertie.drivers.openstack.neutron import Bgpvpn, Net, Port, Rule, Subnet
 from intertie.model.bodies import Range
 
 Facts = Mapping[str, Any]
@@ -85,6 +85,18 @@ def port(told: Facts) -> Port:
         addresses=frozenset(ip_address(each["ip_address"]) for each in told.get("fixed_ips") or ()),
         secured=bool(told.get("port_security_enabled", True)),
         up=bool(told.get("admin_state_up", True)),
+        groups=frozenset(str(each) for each in told.get("security_groups") or ()),
+    )
+
+
+def rule(told: Facts) -> Rule:
+    """A rule by port or protocol lets in something, too."""
+    prefix = told.get("remote_ip_prefix")
+    return Rule(
+        group=str(told["security_group_id"]),
+        version=6 if told.get("ethertype") == "IPv6" else 4,
+        prefix=ip_network(prefix, strict=False) if prefix else None,
+        members=str(told.get("remote_group_id") or ""),
     )
 
 

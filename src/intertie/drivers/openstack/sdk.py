@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any
 
 from intertie.drivers.openstack import rest
-from intertie.drivers.openstack.neutron import Bgpvpn, Net, Port, Router, Subnet
+from intertie.drivers.openstack.neutron import Bgpvpn, Net, Port, Router, Rule, Subnet
 from intertie.model.errors import Conflict, Forbidden, IntertieError, NotFound, Refused, Unavailable
 
 THREADS = 4
@@ -104,6 +104,10 @@ class SdkNeutron:
     async def routers(self) -> Sequence[Router]:
         found = await self._all("/routers", "routers")
         return [Router(id=str(each["id"]), name=str(each["name"])) for each in found]
+
+    async def rules(self) -> Sequence[Rule]:
+        found = await self._all("/security-group-rules", "security_group_rules", direction="ingress")
+        return [rest.rule(each) for each in found]
 
     # ── BGPVPNs ────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -73,6 +73,7 @@ class BgpvpnTransport:
             if EXTENSION not in await self._neutron.extensions():
                 reason = f"{self._neutron.name} has no BGPVPN service"
             elif not self._may:
+                await self._view.look()  # the MTUs of its networks
                 self._may = await self._try()
         except IntertieError as error:
             reason = error.detail
