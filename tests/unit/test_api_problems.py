@@ -76,7 +76,12 @@ def test_every_code_of_a_client_has_an_exit() -> None:
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(Conflict("x", code="new-reason"), 409), (Refused("x", code="new-reason"), 422), (Unavailable("x"), 503)],
+    [
+        (Conflict("x", code="new-reason"), 409),
+        (Refused("x", code="new-reason"), 422),
+        (Unavailable("x", code="new-reason"), 503),
+        (Unavailable("x"), 503),
+    ],
 )
 def test_a_reason_that_a_later_version_invents_still_has_a_status(error: IntertieError, status: int) -> None:
     told = problem_of(error)

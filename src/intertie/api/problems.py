@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from intertie.model.codec import dumps
-from intertie.model.errors import Conflict, IntertieError
+from intertie.model.errors import Conflict, IntertieError, Unavailable
 from intertie.model.views import FieldProblem, Problem
 
 MEDIA_TYPE = "application/problem+json"
@@ -51,6 +51,7 @@ CODES: Mapping[str, Meaning] = {
     "rate": Meaning(429, "Too much at once"),
     "internal": Meaning(500, "A fault of the agent"),
     "owner-silent": Meaning(503, "The home of it does not answer"),
+    "cloud-silent": Meaning(503, "The site's cloud does not answer"),
     "storage": Meaning(503, "It cannot be written now"),
     "starting": Meaning(503, "Not ready yet"),
 }
@@ -60,9 +61,10 @@ _OF_STATUS = {404: "not-found", 405: "method-not-allowed", 413: "too-large", 415
 
 
 def problem_of(error: IntertieError) -> Problem:
-    """A code that the table does not have (a later peer's reason, say) counts as a conflict or as invalid."""
-    known = CODES.get(error.code)
-    status, title = known or Meaning(409 if isinstance(error, Conflict) else 422, error.code)
+    """A code that the table does not have (a later peer's reason, a driver's own) counts as what kind of error it
+    is."""
+    kind = 409 if isinstance(error, Conflict) else 503 if isinstance(error, Unavailable) else 422
+    status, title = CODES.get(error.code) or Meaning(kind, error.code)
     return Problem(
         type=f"/docs#problem-{error.code}",
         title=title,

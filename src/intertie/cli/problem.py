@@ -48,6 +48,7 @@ EXITS = {
     "precondition-required": Exit.FAILED,
     "rate": Exit.FAILED,
     "storage": Exit.FAILED,
+    "cloud-silent": Exit.FAILED,
     "failed": Exit.FAILED,
     "starting": Exit.FAILED,
     "internal": Exit.FAILED,

@@ -26,7 +26,7 @@ from intertie.agent.enrolment import Enrolment
 from intertie.agent.exchange import Exchange
 from intertie.agent.health import Health
 from intertie.agent.networks import Networks
-from intertie.agent.ports import Guards
+from intertie.agent.ports import Cloud, Guards, Transport
 from intertie.agent.round import Rounds
 from intertie.agent.volatile import Whispers
 from intertie.agent.vpns import Vpns
@@ -233,9 +233,9 @@ class World:
 
         store = WatchedStore(MemoryStore(site=name, disk=place.disk), point, wrote)
         agent = Agent(self.settings[name], self._ports(name, store, log))
-        cloud = HinderedCloud(FakeCloud(place.system), place.day, point)
+        cloud = HinderedCloud(self.cloud(name, place), place.day, point)
         plane = FakeTransport(name, place.underlay)
-        transport = Hindered(plane, place.day, point)
+        transport = Hindered(self.carrier(name, plane), place.day, point)
         health = Health(agent, FakeProbes(self, name), FakeLinks(self, name))
         whispers = Whispers(agent, health, FakePing(self, name), self.guards.get(name))
         enrolment = Enrolment(agent, calls, FakeInvitations(agent.ports.ids.new))
@@ -258,6 +258,14 @@ class World:
             transport=plane,
             log=log,
         )
+
+    def cloud(self, name: str, place: Place) -> Cloud:
+        """What an agent that starts finds for its cloud. A world of other clouds has others."""
+        return FakeCloud(place.system)
+
+    def carrier(self, name: str, plane: FakeTransport) -> Transport:
+        """What it carries segments by, over the data plane."""
+        return plane
 
     async def _reach(self, name: str, point: str) -> None:
         """A process comes to a crash point; it may go no further. Clones come to none."""

@@ -314,6 +314,10 @@ class NeutronContract:
             await rig.neutron().associate(made, network=net.id)
             seen = next(b for b in await rig.neutron().bgpvpns() if b.id == made.id)
             assert seen.networks == {net.id}
+        for _ in range(2):
+            await rig.neutron().dissociate(made)
+            assert next(b for b in await rig.neutron().bgpvpns() if b.id == made.id) == made
+        await rig.neutron().associate(made, network=net.id)
         await rig.neutron().delete_bgpvpn(made.id)
         assert made.id not in {b.id for b in await rig.neutron().bgpvpns()}
         await rig.neutron().delete_network(net.id)

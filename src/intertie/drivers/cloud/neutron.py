@@ -191,12 +191,13 @@ class NeutronCloud:
 
     def _facts(self, net: Net, sight: Sight, namesakes: int) -> NetworkFacts:
         """`namesakes`: how many networks of the project have its name."""
-        subnets, ports = sight.subnets.get(net.id, ()), sight.ports.get(net.id, ())
+        ports = sight.ports.get(net.id, ())
+        subnets = [subnet for subnet in sight.subnets.get(net.id, ()) if not subnet.flaw]
         made = made_by(self._site, net)
         prefixes = made.prefixes if made else tuple(subnet.prefix for subnet in subnets)
         id = made.id if made else net.id
         gateways = tuple(subnet.gateway for subnet in subnets if subnet.gateway is not None)
-        reason = self._reason(net, subnets)
+        reason = self._reason(net, sight.subnets.get(net.id, ()))
         return NetworkFacts(
             id=id,
             name=net.name if made or (namesakes == 1 and tellable(net.name)) else net.id,
@@ -218,6 +219,8 @@ class NeutronCloud:
         policy = self._policy
         if made_by(self._site, net) is not None:
             return ""
+        if net.flaw:
+            return f"it cannot be read: {net.flaw}"
         if net.external:
             return "it is an external network"
         if not NAME.fullmatch(net.project):
@@ -230,6 +233,9 @@ class NeutronCloud:
             return f"it is on physical network {net.physical}, this site has {policy.physical}"
         if not subnets:
             return "it has no subnet"
+        for subnet in subnets:
+            if subnet.flaw:
+                return f"subnet {subnet.id} cannot be read: {subnet.flaw}"
         return ""
 
 

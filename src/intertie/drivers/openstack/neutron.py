@@ -33,6 +33,8 @@ class Net:
     """Availability zones that it is in, or was hinted to."""
     physical: str = ""
     """Physical network of a provider network; for administrators to see."""
+    flaw: str = ""
+    """Why it cannot be read, in words; then only its id is sure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,8 @@ class Subnet:
     pools: tuple[Range, ...] = ()
     dhcp: bool = True
     tags: frozenset[str] = frozenset()
+    flaw: str = ""
+    """Why it cannot be read, in words; then only its id and network are sure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +86,7 @@ class Rule:
 
 
 class Neutron(Protocol):
-    """One region's. Lists are whole, or Unavailable is raised."""
+    """One region's. Lists are whole, or Unavailable is raised; what cannot be read is in them with its flaw."""
 
     @property
     def name(self) -> str:

@@ -51,7 +51,7 @@ class Pools:
     async def _lacking(self, segment: Segment) -> list[tuple[Subnet | None, Subnet]]:
         """Subnets that are not as they are to be: what is there, and what is wanted."""
         net = await self._view.find(self._site, segment.network)
-        have = (await self._view.look()).subnets.get(net.id, ())
+        have = _readable((await self._view.look()).subnets.get(net.id, ()))
         there = {subnet.id: subnet for subnet in have}
         wish = wanted(self._site, net, have, segment)
         return [(there.get(want.id), want) for want in wish if there.get(want.id) != want]
@@ -99,8 +99,12 @@ class Pools:
         return _flaw(self._site, sight, net, segment)
 
 
+def _readable(subnets: Iterable[Subnet]) -> list[Subnet]:
+    return [subnet for subnet in subnets if not subnet.flaw]
+
+
 def _flaw(site: str, sight: Sight, net: Net, segment: Segment) -> str:
-    have = {s.id: s for s in sight.subnets.get(net.id, ())}
+    have = {s.id: s for s in _readable(sight.subnets.get(net.id, ()))}
     try:
         want = wanted(site, net, have.values(), segment)
     except Refused as error:

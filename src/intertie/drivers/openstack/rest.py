@@ -3,24 +3,61 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address, ip_network
 from typing import Any
 
 from intertie.drivers.openstack.neutron import Bgpvpn, Net, Port, Rule, Subnet
-from intertie.model.bodies import Range
+from intertie.model.bodies import Address, Range
 
 Facts = Mapping[str, Any]
 LONGEST = 500
 """Characters of an error that are repeated."""
 
 
+NO_PREFIX = ip_network("0.0.0.0/32")
+"""Of a subnet that cannot be read."""
+
+
+def nets(told: Iterable[object]) -> list[Net]:
+    """One that cannot be read is there with its flaw. What has not even an id is passed over: nothing can be about
+    it."""
+    found = []
+    for each in _with_ids(told):
+        try:
+            found.append(net(each))
+        except (KeyError, TypeError, ValueError) as error:
+            name, project = str(each.get("name") or ""), str(each.get("project_id") or "")
+            found.append(Net(id=str(each["id"]), name=name, project=project, mtu=0, flaw=_why(error)))
+    return found
+
+
+def subnets(told: Iterable[object]) -> list[Subnet]:
+    """As networks."""
+    found = []
+    for each in _with_ids(told):
+        try:
+            found.append(subnet(each))
+        except (KeyError, TypeError, ValueError) as error:
+            network = str(each.get("network_id") or "")
+            found.append(Subnet(id=str(each["id"]), network=network, prefix=NO_PREFIX, flaw=_why(error)))
+    return found
+
+
+def _with_ids(told: Iterable[object]) -> list[Facts]:
+    return [each for each in told if isinstance(each, dict) and each.get("id")]
+
+
+def _why(error: Exception) -> str:
+    return f"it has no {error.args[0]}" if isinstance(error, KeyError) else str(error)
+
+
 def net(told: Facts) -> Net:
     zones = {str(zone) for key in ("availability_zones", "availability_zone_hints") for zone in told.get(key) or ()}
     return Net(
         id=str(told["id"]),
-        name=str(told["name"]),
-        project=str(told["project_id"]),
+        name=str(told["name"] or ""),
+        project=str(told["project_id"] or ""),
         mtu=int(told.get("mtu") or 1500),
         description=str(told.get("description") or ""),
         shared=bool(told.get("shared")),
@@ -72,17 +109,24 @@ def subnet_change(subnet: Subnet) -> Facts:
     }
 
 
+def ports(told: Iterable[object]) -> list[Port]:
+    return [port(each) for each in _with_ids(told)]
+
+
 def port(told: Facts) -> Port:
+    """Of one that cannot be read what can be: that it is there keeps its network."""
+    fixed = told.get("fixed_ips")
+    given = [each.get("ip_address") for each in fixed if isinstance(each, dict)] if isinstance(fixed, list) else []
     return Port(
         id=str(told["id"]),
-        network=str(told["network_id"]),
-        mac=str(told["mac_address"]),
+        network=str(told.get("network_id") or ""),
+        mac=str(told.get("mac_address") or ""),
         device_owner=str(told.get("device_owner") or ""),
         device_id=str(told.get("device_id") or ""),
         description=str(told.get("description") or ""),
         host=str(told.get("binding:host_id") or ""),
         binding=str(told.get("binding:vif_type") or ""),
-        addresses=frozenset(ip_address(each["ip_address"]) for each in told.get("fixed_ips") or ()),
+        addresses=frozenset(a for each in given if (a := _address(each)) is not None),
         secured=bool(told.get("port_security_enabled", True)),
         up=bool(told.get("admin_state_up", True)),
         groups=frozenset(str(each) for each in told.get("security_groups") or ()),
@@ -98,6 +142,13 @@ def rule(told: Facts) -> Rule:
         prefix=ip_network(prefix, strict=False) if prefix else None,
         members=str(told.get("remote_group_id") or ""),
     )
+
+
+def _address(told: object) -> Address | None:
+    try:
+        return ip_address(str(told))
+    except ValueError:
+        return None
 
 
 def port_wish(port: Port, subnets: Sequence[Subnet]) -> Facts:
@@ -126,8 +177,8 @@ def bgpvpn(told: Facts) -> Bgpvpn:
     return Bgpvpn(
         id=str(told["id"]),
         name=str(told.get("name") or ""),
-        project=str(told["project_id"]),
-        layer=str(told["type"]),
+        project=str(told.get("project_id") or ""),
+        layer=str(told.get("type") or ""),
         route_targets=frozenset(str(each) for each in told.get("route_targets") or ()),
         networks=frozenset(str(each) for each in told.get("networks") or ()),
         routers=frozenset(str(each) for each in told.get("routers") or ()),

@@ -26,6 +26,8 @@ TIMEOUT = 30.0
 """Seconds for one request; a loaded Neutron takes some for a port."""
 REPEATED = frozenset({"GET", "PUT", "DELETE"})
 AGAIN = (502, 503, 504)
+BUSY = (408, 429)
+"""Nothing is wrong with what was asked."""
 LIST = "/bgpvpn/bgpvpns"
 
 Facts = Mapping[str, Any]
@@ -48,10 +50,10 @@ class SdkNeutron:
     # ── Networks and subnets ───────────────────────────────────────────────────────────────────────────────
 
     async def extensions(self) -> frozenset[str]:
-        return frozenset(str(each["alias"]) for each in await self._all("/extensions", "extensions"))
+        return frozenset(str(each.get("alias", "")) for each in await self._all("/extensions", "extensions"))
 
     async def networks(self) -> Sequence[Net]:
-        return [rest.net(each) for each in await self._all("/networks", "networks")]
+        return rest.nets(await self._all("/networks", "networks"))
 
     async def create_network(self, net: Net, tags: Collection[str] = ()) -> Net:
         made = rest.net(await self._make("/networks", "network", rest.net_wish(net)))
@@ -63,8 +65,7 @@ class SdkNeutron:
         await self._delete(f"/networks/{id}")
 
     async def subnets(self, network: str = "") -> Sequence[Subnet]:
-        found = await self._all("/subnets", "subnets", network_id=network)
-        return [rest.subnet(each) for each in found]
+        return rest.subnets(await self._all("/subnets", "subnets", network_id=network))
 
     async def create_subnet(self, subnet: Subnet) -> Subnet:
         made = rest.subnet(await self._make("/subnets", "subnet", rest.subnet_wish(subnet)))
@@ -75,7 +76,7 @@ class SdkNeutron:
 
     async def update_subnet(self, subnet: Subnet) -> Subnet:
         wish = rest.subnet_change(subnet)
-        return rest.subnet((await self._send("PUT", f"/subnets/{subnet.id}", {"subnet": wish}))["subnet"])
+        return rest.subnet(await self._change(f"/subnets/{subnet.id}", "subnet", wish))
 
     async def tag_subnet(self, id: str, tags: Collection[str]) -> None:
         await self._send("PUT", f"/subnets/{id}/tags", {"tags": sorted(tags)})
@@ -83,8 +84,7 @@ class SdkNeutron:
     # ── Ports and routers ──────────────────────────────────────────────────────────────────────────────────
 
     async def ports(self, *, device_owner: str = "", network: str = "") -> Sequence[Port]:
-        found = await self._all("/ports", "ports", device_owner=device_owner, network_id=network)
-        return [rest.port(each) for each in found]
+        return rest.ports(await self._all("/ports", "ports", device_owner=device_owner, network_id=network))
 
     async def create_port(self, port: Port) -> Port:
         subnets = await self.subnets(port.network) if port.addresses else ()
@@ -93,17 +93,17 @@ class SdkNeutron:
     async def update_port(self, port: Port) -> Port:
         subnets = await self.subnets(port.network) if port.addresses else ()
         wish = rest.port_change(port, subnets)
-        return rest.port((await self._send("PUT", f"/ports/{port.id}", {"port": wish}))["port"])
+        return rest.port(await self._change(f"/ports/{port.id}", "port", wish))
 
     async def delete_port(self, id: str) -> None:
         await self._delete(f"/ports/{id}")
 
     async def agents(self, host: str) -> Collection[bool]:
-        return [bool(each["alive"]) for each in await self._all("/agents", "agents", host=host)]
+        return [bool(each.get("alive")) for each in await self._all("/agents", "agents", host=host)]
 
     async def routers(self) -> Sequence[Router]:
         found = await self._all("/routers", "routers")
-        return [Router(id=str(each["id"]), name=str(each["name"])) for each in found]
+        return [Router(id=str(each.get("id", "")), name=str(each.get("name", ""))) for each in found]
 
     async def rules(self) -> Sequence[Rule]:
         found = await self._all("/security-group-rules", "security_group_rules", direction="ingress")
@@ -143,18 +143,46 @@ class SdkNeutron:
         params = {name: value for name, value in filters.items() if value}
         found: list[Facts] = []
         while True:
-            told = await self._send("GET", path, params=params)
+            told = await self._page(path, params)
             page = told.get(what)
-            if not isinstance(page, list):
-                raise Unavailable(f"{self._name} answers {path} without {what}", code="broken")
+            if not isinstance(page, list) or not all(isinstance(each, dict) for each in page):
+                raise self._broken(path, f"without {what}")
             found += page
-            if not page or not any(link.get("rel") == "next" for link in told.get(f"{what}_links", ())):
+            links = told.get(f"{what}_links") or ()
+            if not page or not any(isinstance(link, dict) and link.get("rel") == "next" for link in links):
                 return found
-            params["marker"] = str(page[-1]["id"])
+            marker = str(page[-1].get("id", ""))
+            if marker in ("", params.get("marker")):
+                raise self._broken(path, f"with {what} that have no end")
+            params["marker"] = marker
+
+    async def _page(self, path: str, params: Mapping[str, str]) -> Facts:
+        try:
+            return await self._send("GET", path, params=params)
+        except NotFound:
+            if "marker" not in params:
+                raise
+            # What the last page ended with is gone meanwhile: where to go on is not known.
+            raise Unavailable(f"{self._name}: {path} changed while it was read", code="cloud-silent") from None
 
     async def _make(self, path: str, what: str, wish: Facts) -> Facts:
-        made: Facts = (await self._send("POST", path, {what: wish}))[what]
-        return made
+        return self._within(path, what, await self._send("POST", path, {what: wish}))
+
+    async def _change(self, path: str, what: str, wish: Facts) -> Facts:
+        return self._within(path, what, await self._send("PUT", path, {what: wish}))
+
+    def _within(self, path: str, what: str, told: Facts) -> Facts:
+        found = told.get(what)
+        if not isinstance(found, dict):
+            raise self._broken(path, f"without {what}")
+        return found
+
+    def _broken(self, path: str, how: str) -> Unavailable:
+        return Unavailable(
+            f"{self._name} answers {path} {how}",
+            code="cloud-silent",
+            hint="is that Neutron, and nothing between that answers for it?",
+        )
 
     async def _delete(self, path: str) -> None:
         try:
@@ -187,20 +215,36 @@ class SdkNeutron:
     def _once(
         self, method: str, path: str, body: Facts | None, params: Mapping[str, str] | None, request_id: str
     ) -> Any:
-        from keystoneauth1.exceptions import ClientException
+        from keystoneauth1.exceptions import CatalogException, ClientException, Unauthorized
 
         headers = {"X-Openstack-Request-Id": request_id} if request_id else {}
         json = {"json": body} if body is not None else {}
         try:
             return self._adapter.request(path, method, raise_exc=False, params=params, headers=headers, **json)
+        except Unauthorized as error:
+            raise Forbidden(
+                f"Keystone of {self._name} does not let the site's user in: {_first_line(error)}",
+                hint="what clouds.yaml says of it: user, password or application credential, project",
+            ) from error
+        except CatalogException as error:
+            raise Unavailable(
+                f"the catalogue of {self._name} has no such Neutron: {_first_line(error)}",
+                code="cloud-silent",
+                hint="region_name in clouds.yaml is one of: openstack region list",
+            ) from error
         except ClientException as error:
             raise Unavailable(f"{self._name} does not answer: {_first_line(error)}", code="cloud-silent") from error
 
     def _read(self, method: str, path: str, reply: Any) -> Facts:
         status, words = int(reply.status_code), rest.words(reply.text)
         if status < 300:
-            found = reply.json() if reply.content else {}
-            return found if isinstance(found, dict) else {}
+            try:
+                found = reply.json() if reply.content else {}
+            except ValueError:
+                found = None
+            if not isinstance(found, dict):
+                raise self._broken(path, "with what is no JSON object")
+            return found
         raise self._problem(status, f"{self._name}: {words or f'{method} {path} answers {status}'}", method, path)
 
     def _problem(self, status: int, detail: str, method: str, path: str) -> IntertieError:
@@ -213,7 +257,7 @@ class SdkNeutron:
             )
         if status == 409:
             return Refused(detail, code="quota") if "quota" in detail.lower() else Conflict(detail, code="in-use")
-        if status < 500:
+        if status < 500 and status not in BUSY:
             return Refused(detail)
         return Unavailable(detail, code="cloud-silent", hint="its log says more; it is asked again")
 
