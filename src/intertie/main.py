@@ -8,7 +8,7 @@ import random
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,8 @@ import structlog
 from starlette.types import ASGIApp
 
 from intertie import __version__, logs
-from intertie.agent.access import Tokens
+from intertie.agent import causes
+from intertie.agent.access import Identity, Tokens
 from intertie.agent.agent import Agent, Ports, Settings
 from intertie.agent.enrolment import Enrolment
 from intertie.agent.exchange import Exchange
@@ -128,11 +129,16 @@ def _ports(dir: Path, site: SiteFile, key: keys.RootKey) -> Ports:
     )
 
 
-def compose(dir: Path, site: SiteFile, lines: Callable[[], Sequence[str]] = tuple) -> Running:
-    """Put the parts together; `lines` are the last of the log. Nothing runs yet."""
+def _underlay(site: SiteFile) -> Address:
     underlay = site.underlay or own_address()
     if underlay.is_loopback:
         log.warning("no address that other sites can reach", underlay=str(underlay), hint="set underlay in site.toml")
+    return underlay
+
+
+def compose(dir: Path, site: SiteFile, lines: Callable[[], Sequence[str]] = tuple) -> Running:
+    """Put the parts together; `lines` are the last of the log. Nothing runs yet."""
+    underlay = _underlay(site)
     key = keys.load(dir)
     ports = _ports(dir, site, key)
     shared = ports.shared
@@ -166,6 +172,7 @@ def compose(dir: Path, site: SiteFile, lines: Callable[[], Sequence[str]] = tupl
         tokens=Tokens(agent),
         rounds=Rounds(agent, cloud, segments, health, look),
         health=health,
+        identity=beside.users,
         surroundings=AgentSurroundings(site, dir / "intertie.db", transport, lines, tried.facts),
     )
     siblings = Siblings(agent, shared, whispers) if shared else None
@@ -179,7 +186,8 @@ class _Parts:
     cloud: Cloud
     carriers: Mapping[str, Carrier]
     stale: Callable[[], None] | None = None
-    guards: Guards = Unguarded()
+    guards: Guards = field(default_factory=Unguarded)
+    users: Identity | None = None
 
 
 def _beside(site: SiteFile, namespaces: Namespaces, linux: LinuxCloud, vxlan: VxlanTransport) -> _Parts:
@@ -188,8 +196,8 @@ def _beside(site: SiteFile, namespaces: Namespaces, linux: LinuxCloud, vxlan: Vx
         return _Parts(linux, {"vxlan": vxlan})
     from intertie.openstack_site import beside  # what it imports is of use to nobody else
 
-    parts = beside(site.name, site.openstack, namespaces, vxlan)
-    return _Parts(parts.cloud, parts.carriers, parts.stale, parts.guards)
+    parts = beside(site.name, site.openstack, namespaces, vxlan, causes.openstack_id)
+    return _Parts(parts.cloud, parts.carriers, parts.stale, parts.guards, parts.users)
 
 
 async def _open(running: Running) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 from hashlib import sha256
+from typing import Protocol
 
 from intertie.agent.agent import Agent
 from intertie.agent.repeat import Repeat
@@ -16,6 +18,10 @@ from intertie.model.errors import Forbidden, NotFound, Refused, Unauthenticated
 from intertie.model.storage import LocalEntry
 from intertie.model.views import TokenView
 
+ROLES = {"admin": 3, "manager": 2, "member": 2, "reader": 1}
+"""What the roles that OpenStack gives to everybody's users may here (Keystone's default roles)."""
+FOREIGN = "ks-"
+"""How ids of tokens begin that an identity service knows."""
 SPACE = "token"
 PREFIX = "itk_"
 
@@ -47,6 +53,36 @@ class Caller:
 
     def sees(self, project: str | None) -> bool:
         return self.role is Role.ADMIN or project == self.project
+
+
+class Identity(Protocol):
+    """Users whom another service knows, beside those with tokens of this site."""
+
+    @property
+    def challenge(self) -> str:
+        """Where they get a token (WWW-Authenticate)."""
+        ...
+
+    async def recognise(self, secret: str) -> Caller:
+        """Unauthenticated; Forbidden without a role that counts here; Unavailable if it cannot be known now."""
+        ...
+
+    def stands(self, caller: Caller) -> bool:
+        """As `Tokens.stands`."""
+        ...
+
+
+def caller_of(project: str, roles: Iterable[str], token: str) -> Caller:
+    """Whom an identity service says to hold these roles in a project. Forbidden if none of them counts here."""
+    best = max((ROLES.get(role.lower(), 0) for role in roles), default=0)
+    if not project:
+        raise Forbidden("the token is of no project", hint="ask for one of a project: OS_PROJECT_NAME")
+    if not best:
+        raise Forbidden(
+            f"none of the token's roles in project {project} may anything here",
+            hint="openstack role add --project PROJECT --user USER member (or reader, admin)",
+        )
+    return Caller(project=check_name(project, "project"), role=Role(best), token=token)
 
 
 class Tokens:

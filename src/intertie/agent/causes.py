@@ -23,6 +23,7 @@ from intertie.planning.identity import made_network
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 """W3C Trace Context, version 00."""
+OPENSTACK_ID = re.compile(r"req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 LATELY = 60.0
 """Seconds for which what happens to a thing counts as caused by who wrote it last."""
 MOST = 2048
@@ -50,6 +51,12 @@ _current: ContextVar[Cause] = ContextVar("intertie_cause", default=NONE)
 def current() -> Cause:
     """Why the running task does what it does."""
     return _current.get()
+
+
+def openstack_id() -> str:
+    """The request's id, if OpenStack's services would take it for theirs: "req-" and a UUID."""
+    id = _current.get().request
+    return id if OPENSTACK_ID.fullmatch(id) else ""
 
 
 @contextmanager

@@ -1,8 +1,10 @@
 """Who calls. Nothing is served without an answer to that, but for the few open paths.
 
-A token is a bearer token (RFC 6750). A connection on the site's own socket needs none: the socket lies in the site's
-directory, which only its operator may enter, so whoever comes that way is the operator and may do everything. As the
-operator belongs to no project, the header X-Intertie-Project says for which one something is to be made.
+A token is a bearer token (RFC 6750); beside an OpenStack cloud it may be one of its Keystone, as a bearer token or in
+X-Auth-Token. What a client says of itself in other headers (X-Project-Id, X-Roles) is not read. A connection on the
+site's own socket needs none: the socket lies in the site's directory, which only its operator may enter, so whoever
+comes that way is the operator and may do everything. As the operator belongs to no project, the header
+X-Intertie-Project says for which one something is to be made.
 
 Whoever is not known yet may ask only so often from one place, and what cannot be a token is not hashed to find out.
 """
@@ -80,14 +82,19 @@ class Door:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] not in CHEAP:
             try:
-                self._recognise(scope)
+                await self._recognise(scope)
             except IntertieError as error:
-                headers = {"Retry-After": "1", "Connection": "close"} if error.code == "rate" else None
-                await problems.refusal(error, headers)(scope, receive, send)
+                await problems.refusal(error, self._headers(error))(scope, receive, send)
                 return
         await self.app(scope, receive, send)
 
-    def _recognise(self, scope: Scope) -> None:
+    def _headers(self, error: IntertieError) -> dict[str, str] | None:
+        if error.code == "rate":
+            return {"Retry-After": "1", "Connection": "close"}
+        identity = self._services.identity
+        return {"WWW-Authenticate": identity.challenge} if identity and error.code == "unauthenticated" else None
+
+    async def _recognise(self, scope: Scope) -> None:
         """Who calls, into the scope's state. Unauthenticated, or Refused (rate) after too many that were."""
         connection: Connection | None = scope.get("extensions", {}).get(CONNECTION)
         place = _place(scope)
@@ -97,14 +104,17 @@ class Door:
             raise Refused("too many requests without a token that is known here", code="rate", hint="try later")
         if scope["path"] in OPEN:
             return
-        caller = scope["state"]["caller"] = self._caller(scope)
+        caller = scope["state"]["caller"] = await self._caller(scope)
         if counted:
             self._unknown.give(place)
         if connection and caller.token:
             connection.recognised(caller.token)
 
-    def _caller(self, scope: Scope) -> Caller:
-        given = _header(scope["headers"], b"authorization")
+    async def _caller(self, scope: Scope) -> Caller:
+        identity = self._services.identity
+        if identity is not None and (token := _foreign(scope["headers"])):
+            return await identity.recognise(token)
+        given = _header(scope["headers"], b"authorization") or _as_bearer(_header(scope["headers"], b"x-auth-token"))
         # A token counts also on the socket: the operator may look at the site with a tenant's eyes.
         if given:
             scheme, _, token = given[: MAX_TOKEN + 10].partition(" ")
@@ -127,6 +137,20 @@ def _place(scope: Scope) -> Hashable:
         return source_of(host)
     except ValueError:
         return host
+
+
+def _as_bearer(token: str) -> str:
+    """OpenStack's clients send whatever token they have in a header of its own."""
+    return f"Bearer {token}" if token else ""
+
+
+def _foreign(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """A token that is none of ours, by its beginning; "" for one of ours, or none."""
+    given = _header(headers, b"x-auth-token")
+    if not given:
+        scheme, _, given = _header(headers, b"authorization").partition(" ")
+        given = given.strip() if scheme.lower() == "bearer" else ""
+    return "" if given.startswith(PREFIX) else given
 
 
 def _header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str:

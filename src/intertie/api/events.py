@@ -50,7 +50,7 @@ class Feed:
 
     def __init__(self, services: Services) -> None:
         self._agent = services.agent
-        self._tokens = services.tokens
+        self._services = services
         self._closed = False
         # Weak: a stream whose reader vanished before it began counts no longer than it lives.
         self._streams: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
@@ -89,7 +89,7 @@ class Feed:
         yield b"retry: 2000\n\n"
         clock = asyncio.get_running_loop().time
         quiet_since = clock()
-        while not self._closed and self._tokens.stands(caller):
+        while not self._closed and self._services.stands(caller):
             missed, events = self._since(place)
             if missed:
                 yield self._message(missed)

@@ -11,7 +11,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from intertie.agent.causes import REQUEST_ID, TRACEPARENT, Cause, because
+from intertie.agent.causes import OPENSTACK_ID, REQUEST_ID, TRACEPARENT, Cause, because
 from intertie.api import problems
 from intertie.api.services import Services
 from intertie.federation.rates import Meter, Rate
@@ -43,7 +43,8 @@ class Access:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id") or headers.get("x-openstack-request-id", "")
         id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         state = scope.setdefault("state", {})
         state["request_id"] = id
@@ -78,6 +79,8 @@ class Access:
 
 def _complete(headers: MutableHeaders, id: str) -> None:
     headers["X-Request-Id"] = id
+    if OPENSTACK_ID.fullmatch(id):
+        headers["X-Openstack-Request-Id"] = id
     headers.setdefault("X-Content-Type-Options", "nosniff")
     # Answers hold tokens, and what was true a moment ago.
     headers.setdefault("Cache-Control", "no-store")

@@ -7,7 +7,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
-from intertie.agent.access import Tokens
+from intertie.agent.access import FOREIGN, Caller, Identity, Tokens
 from intertie.agent.agent import Agent
 from intertie.agent.enrolment import Enrolment
 from intertie.agent.health import Health
@@ -26,7 +26,14 @@ class Services:
     tokens: Tokens
     rounds: Rounds
     health: Health
+    identity: Identity | None = None
+    """Beside an OpenStack cloud: its Keystone."""
     surroundings: Surroundings = field(default_factory=Nowhere)
+
+    def stands(self, caller: Caller) -> bool:
+        """Whether the token that the caller came with counts still. For answers that take long."""
+        foreign = self.identity is not None and caller.token.startswith(FOREIGN)
+        return self.identity.stands(caller) if foreign and self.identity else self.tokens.stands(caller)
 
 
 async def _services(request: Request) -> Services:
