@@ -83,8 +83,8 @@ def _try(*command: str | Path) -> None:
 
 
 @contextmanager
-def running(folder: Path, count: int = 2) -> Iterator[list[Site]]:
-    """That many sites, until the block ends. LabError if sites of another lab are there."""
+def running(folder: Path, count: int = 2, ovn: bool = True) -> Iterator[list[Site]]:
+    """That many sites, until the block ends; without OVN their switches are empty. LabError if another lab has some."""
     sites = [Site(number, folder / f"site{number + 1}") for number in range(count)]
     if there := {s.namespace for s in sites} & set(run("ip", "netns", "list").split()):
         raise LabError(f"{', '.join(sorted(there))}: a lab runs already, or was not cleared away (ip netns delete)")
@@ -92,7 +92,8 @@ def running(folder: Path, count: int = 2) -> Iterator[list[Site]]:
         _wire(sites)
         for site in sites:
             _open_vswitch(site)
-            _ovn(site)
+            if ovn:
+                _ovn(site)
         yield sites
     finally:
         _clear(sites)
