@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 
 from lab import machines
@@ -26,11 +27,9 @@ class Place:
         """A network with one subnet, of which `more` is; the agent has seen it."""
         made = self.cloud.network(name, self.agent.project, prefix, **more)
         ends.callback(self.cloud.delete, "network", made["id"])
-        end = time.monotonic() + PATIENCE
-        while name not in {network.name for network in self.agent.tenant.networks.list()}:
-            if time.monotonic() > end:
-                raise LabError(f"the agent of {self.agent.name} does not see network {name}")
-            time.sleep(0.3)
+        self._until(
+            lambda: name in {network.name for network in self.agent.tenant.networks.list()}, f"network {name}"
+        )
         return made
 
     def boot(self, network: Facts, name: str, ends: ExitStack, *, pingable: bool = True) -> Machine:
@@ -42,4 +41,16 @@ class Place:
         machine = machines.boot(self.agent.site, name, port, subnet, int(network["mtu"]))
         ends.callback(machines.unplug, machine)
         self.cloud.until_active(str(port["id"]))
+        # The agent looks every few seconds, and shares out what it does not know to be taken.
+        self._until(lambda: machine.address in self._taken(), f"address {machine.address}")
         return machine
+
+    def _taken(self) -> set[str]:
+        return {str(a) for network in self.agent.tenant.networks.list() for a in network.addresses_in_use}
+
+    def _until(self, seen: Callable[[], bool], what: str) -> None:
+        end = time.monotonic() + PATIENCE
+        while not seen():
+            if time.monotonic() > end:
+                raise LabError(f"the agent of {self.agent.name} does not see {what}")
+            time.sleep(0.3)
