@@ -26,7 +26,7 @@ class Place:
     def network(self, name: str, prefix: str, ends: ExitStack, **more: object) -> Facts:
         """A network with one subnet, of which `more` is; the agent has seen it."""
         made = self.cloud.network(name, self.agent.project, prefix, **more)
-        ends.callback(self.cloud.delete, "network", made["id"])
+        ends.callback(self._take_away, str(made["id"]))
         self._until(
             lambda: name in {network.name for network in self.agent.tenant.networks.list()}, f"network {name}"
         )
@@ -45,6 +45,14 @@ class Place:
         self._until(lambda: machine.address in self._taken(), f"address {machine.address}")
         return machine
 
+    def _take_away(self, network: str) -> None:
+        """As soon as the agent's port has left it."""
+        self._until(lambda: not self._ports(network), f"that its port on network {network} is to go")
+        self.cloud.delete("network", network)
+
+    def _ports(self, network: str) -> list[Facts]:
+        return self.cloud.list("port", network_id=network, device_owner="network:intertie")
+
     def _taken(self) -> set[str]:
         return {str(a) for network in self.agent.tenant.networks.list() for a in network.addresses_in_use}
 
@@ -52,5 +60,5 @@ class Place:
         end = time.monotonic() + PATIENCE
         while not seen():
             if time.monotonic() > end:
-                raise LabError(f"the agent of {self.agent.name} does not see {what}")
+                raise LabError(f"the agent of {self.agent.name} does not see {what} within {PATIENCE:g} s")
             time.sleep(0.3)

@@ -40,6 +40,12 @@ class LinuxSite:
         yield made
         self.tenant.hosts.delete(made.id)
 
+        def gone() -> bool:
+            """the host is gone, and its network is not in use"""
+            return not [n for n in self.tenant.networks.list() if n.ports]
+
+        until(gone)
+
     def inside(self, host: HostView) -> Network:
         return space(f"{NAME}-{host.name}")
 
@@ -74,7 +80,6 @@ def linux(joined: Joined) -> Iterator[LinuxSite]:
         tenant = ends.enter_context(connect(agent.url, token=operator.tokens.create(PROJECT).value.token))
         yield LinuxSite(tenant)
         operator.leave()
-        one.operator.peers.forget(NAME)
 
 
 def test_a_region_and_linux_bridges_in_one_l2_and_one_l3_vpn(joined: Joined, linux: LinuxSite) -> None:

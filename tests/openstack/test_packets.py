@@ -98,9 +98,13 @@ def test_pools_are_shared_and_given_back(joined: Joined) -> None:
             assert all(given <= ours for given, ours in zip(pools, held, strict=True))
             (port,) = one.cloud.list("port", network_id=network["id"])
             assert port["device_owner"] == "network:intertie"
-        (after,) = one.cloud.list("subnet", network_id=network["id"])
-        kept = ("allocation_pools", "tags", "gateway_ip")
-        assert [after[name] for name in kept] == [before[name] for name in kept]
+
+        def as_before() -> bool:
+            """the subnet is what it was"""
+            (after,) = one.cloud.list("subnet", network_id=network["id"])
+            return all(after[name] == before[name] for name in ("allocation_pools", "tags", "gateway_ip"))
+
+        until(as_before)
 
         def gone() -> bool:
             """nothing that Intertie made is left"""
