@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from types import FrameType
 
 from intertie.model.errors import IntertieError
 from lab import environment, template
@@ -27,7 +28,8 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     packets = "ovn" if os.geteuid() == 0 else "none"
     parser = argparse.ArgumentParser(prog="lab", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("install", help="make the environment and the databases, and start nothing")
+    install = commands.add_parser("install", help="make the environment and the databases, and start nothing")
+    install.add_argument("--data-plane", choices=DATA_PLANES, default=packets, help="install its programs too")
     up = commands.add_parser("up", help="start it, and say on stdout when it is ready")
     up.add_argument("--layout", choices=LAYOUTS, default="shared", help="one Keystone for all regions, or one each")
     up.add_argument("--regions", type=int, choices=range(1, len(REGIONS) + 1), default=2)
@@ -37,7 +39,7 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
         "--data-plane",
         choices=DATA_PLANES,
         default=packets,
-        help="ovn: packets, and agents; needs root (its default)",
+        help="ovn, ovs: packets, and agents; needs root (its default is ovn)",
     )
     up.add_argument("--check", action="store_true", help="make L2 and L3 Vpns, ping, remove all, and leave")
     up.add_argument("-o", dest="output", choices=("text", "json"), default="text")
@@ -92,11 +94,18 @@ def up(asked: argparse.Namespace) -> int:
 
 def main(given: Sequence[str]) -> int:
     asked = arguments(given)
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(OK))
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # clearing away is not to be interrupted
+        sys.exit(FAILED if getattr(asked, "check", False) else OK)
+
+    signal.signal(signal.SIGTERM, leave)
     try:
         if asked.command == "install":
             environment.install()
             template.make()
+            if asked.data_plane != "none":
+                environment.install_data_plane(asked.data_plane)
             return OK
         return up(asked)
     except LabError as error:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from intertie.client import Client, connect
-from intertie.model.errors import IntertieError
+from lab.agent import SLOW, Agent
 from lab.environment import LabError
 from lab.regions import Lab
 from lab.settings import Region
@@ -20,8 +17,6 @@ from lab.sites import Site, run
 
 NAMES = ("nantes", "lyon", "rennes", "brest")
 USERS = 7575
-SLOW = 90.0
-"""Seconds for an agent to come up, Neutron's first answer included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +26,19 @@ class Beside:
     name: str
     region: Region
     site: Site
-    dir: Path
-    url: str
+    agent: Agent
     project: str
     token: str
     tenant: Client
     operator: Client
+
+    @property
+    def url(self) -> str:
+        return self.agent.url
+
+    @property
+    def dir(self) -> Path:
+        return self.agent.dir
 
 
 @contextmanager
@@ -44,28 +46,21 @@ def agents(lab: Lab, base: int = USERS) -> Iterator[list[Beside]]:
     """Agents of all regions, until the block ends. User APIs are on the host's 127.0.0.1, from port `base` on."""
     with ExitStack() as ends:
         ends.callback(_clear, NAMES[: len(lab.regions)])
-        for number in range(len(lab.regions)):
-            _start(lab, number, base + number, ends)
-        found = [_beside(lab, number, base + number, ends) for number in range(len(lab.regions))]
+        started = [_start(lab, number, base + number, ends) for number in range(len(lab.regions))]
+        found = [_beside(lab, number, agent, ends) for number, agent in enumerate(started)]
         _enrol(found)
         yield found
 
 
-def _start(lab: Lab, number: int, port: int, ends: ExitStack) -> None:
+def _start(lab: Lab, number: int, port: int, ends: ExitStack) -> Agent:
     name, region, site = NAMES[number], lab.regions[number], lab.sites[number]
-    dir = lab.folder / name
-    program = Path(sys.executable).parent / "intertie"
-    init: list[str | Path] = [program, "init", "--name", name, "--dir", dir, "--underlay", site.underlay]
-    subprocess.run(init, check=True, capture_output=True)
+    agent = Agent(lab.folder / name, site.namespace, port)
     settings = {"cloud": region.cloud, "clouds_file": str(lab.service_yaml), "ovsdb": site.ovsdb}
-    with (dir / "site.toml").open("a") as file:
-        file.write("".join(["\n[openstack]\n", *(f'{key} = "{value}"\n' for key, value in settings.items())]))
-    with closing(socket.create_server(("127.0.0.1", port))) as users:
-        fd = users.fileno()
-        log = ends.enter_context((dir / "agent.log").open("w"))
-        command = site.inside(program, "agent", "run", "--dir", dir, "--fd", str(fd))
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[fd])
-    ends.callback(_end, process)
+    lines = "".join(f'{key} = "{value}"\n' for key, value in settings.items())
+    agent.init(name, site.underlay, f"\n[openstack]\n{lines}")
+    agent.start()
+    ends.callback(agent.end)
+    return agent
 
 
 def _clear(names: Sequence[str]) -> None:
@@ -75,45 +70,21 @@ def _clear(names: Sequence[str]) -> None:
             run("ip", "netns", "delete", space)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(15)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _beside(lab: Lab, number: int, port: int, ends: ExitStack) -> Beside:
+def _beside(lab: Lab, number: int, agent: Agent, ends: ExitStack) -> Beside:
     """The agent, once it answers."""
-    dir, url = lab.folder / NAMES[number], f"http://127.0.0.1:{port}"
     project = lab.tenants[lab.regions[number].keystone]["demo"]
-    operator = ends.enter_context(_up(dir))
+    operator = ends.enter_context(agent.up())
     token = operator.tokens.create(project).value.token
     return Beside(
         name=NAMES[number],
         region=lab.regions[number],
         site=lab.sites[number],
-        dir=dir,
-        url=url,
+        agent=agent,
         project=project,
         token=token,
-        tenant=ends.enter_context(connect(url, token=token)),
+        tenant=ends.enter_context(connect(agent.url, token=token)),
         operator=operator,
     )
-
-
-def _up(dir: Path) -> Client:
-    end = time.monotonic() + SLOW
-    while True:
-        try:
-            client = connect(dir=dir)
-            client.site()
-            return client
-        except (IntertieError, OSError) as error:
-            if time.monotonic() > end:
-                raise LabError(f"the agent of {dir} does not come up: {error}") from error
-            time.sleep(0.2)
 
 
 def _enrol(found: Sequence[Beside]) -> None:

@@ -12,14 +12,12 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = (HERE.parent / ".lab").resolve()
+COMMON = {"ovs-vswitchd": "openvswitch-switch", "ethtool": "ethtool", "mariadbd": "mariadb-server"}
 PACKAGES = {
-    "ovs-vswitchd": "openvswitch-switch",
-    "ovn-northd": "ovn-central",
-    "ovn-controller": "ovn-host",
-    "ethtool": "ethtool",
-    "mariadbd": "mariadb-server",
+    "ovn": {**COMMON, "ovn-northd": "ovn-central", "ovn-controller": "ovn-host"},
+    "ovs": {**COMMON, "rabbitmq-server": "rabbitmq-server"},
 }
-"""Programs of the data plane, and the Debian package of each."""
+"""Programs of each data plane, and the Debian package of each."""
 SBIN = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -58,16 +56,16 @@ def install() -> None:
         noted.write_text(stamp)
 
 
-def install_data_plane() -> None:
-    """As root on Debian: the programs that a data plane needs. LabError names what is missing elsewhere."""
-    missing = sorted(p for program, p in PACKAGES.items() if shutil.which(program, path=SBIN) is None)
+def install_data_plane(kind: str) -> None:
+    """As root on Debian: the programs that this data plane needs. LabError names what is missing elsewhere."""
+    missing = sorted(p for program, p in PACKAGES[kind].items() if shutil.which(program, path=SBIN) is None)
     if missing and os.geteuid() == 0 and Path("/etc/debian_version").exists():
         say(f"installing {', '.join(missing)}")
         apt = ("apt-get", "-q", "-o", "DPkg::Lock::Timeout=600")
         quiet = {**os.environ, "RUNLEVEL": "1", "DEBIAN_FRONTEND": "noninteractive"}
         for command in ((*apt, "update"), (*apt, "install", "-y", "--no-install-recommends", *missing)):
             subprocess.run(command, env=quiet, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno(), check=False)
-        missing = sorted(p for program, p in PACKAGES.items() if shutil.which(program, path=SBIN) is None)
+        missing = sorted(p for program, p in PACKAGES[kind].items() if shutil.which(program, path=SBIN) is None)
     if missing:
         raise LabError(f"a data plane needs {', '.join(missing)}: install them", missing=True)
     if os.geteuid() != 0:

@@ -71,7 +71,7 @@ def plug(machine: Machine) -> None:
     if machine.gateway:
         run("ip", "-n", space, "route", "add", "default", "via", machine.gateway)
     ids = {"iface-id": machine.port, "attached-mac": machine.mac, "iface-status": "active", "vm-id": machine.name}
-    words = [f"external_ids:{name}={value.replace(':', chr(92) + ':')}" for name, value in ids.items()]
+    words = [f"external_ids:{name}={value}" for name, value in ids.items()]
     site.vsctl("--may-exist", "add-port", "br-int", machine.tap, "--", "set", "Interface", machine.tap, *words)
 
 

@@ -74,8 +74,9 @@ class Neutron:
         )
         return group
 
-    def port(self, network: Facts, host: str, name: str, group: str) -> Facts:
-        """A virtual machine's, on that host."""
+    def port(self, network: Facts, host: str, name: str, group: str = "") -> Facts:
+        """A virtual machine's, on that host; in its project's default security group if in no other."""
+        groups = {"security_groups": [group]} if group else {}
         return self.make(
             "port",
             name=name,
@@ -83,8 +84,7 @@ class Neutron:
             project_id=network["project_id"],
             device_owner="compute:nova",
             device_id=name,
-            security_groups=[group],
-            **{"binding:host_id": host},
+            **{"binding:host_id": host, **groups},
         )
 
     def until_active(self, port: str, limit: float = 60.0) -> None:

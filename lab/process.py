@@ -45,6 +45,11 @@ class Services:
             self._parent.stdout.close()
 
 
+def confined(*command: str | Path) -> tuple[str | Path, ...]:
+    """The command, as the first process of a process namespace: once it is killed, so is all that it ever started."""
+    return ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", *command)
+
+
 def wait_for(url: str, limit: float = SLOW) -> None:
     """Until something answers HTTP there, whatever it says."""
     end = time.monotonic() + limit

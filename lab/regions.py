@@ -10,11 +10,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from lab import database, environment, identity, settings, sites, template
+from lab import broker, database, environment, identity, settings, sites, switching, template
 from lab.process import Services, wait_for
 from lab.settings import PASSWORD, REGIONS, Region
 
 BASE = 15000
+QUEUES = 16
+"""The first of the broker's ports, from `base` on."""
+WITH_AGENTS = ("ovs",)
+"""Data planes whose switches Neutron tells by messages what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,11 +104,17 @@ def running(wish: Wish) -> Iterator[Lab]:
     with ExitStack() as ends:
         ends.callback(shutil.rmtree, folder, ignore_errors=True)
         if wish.data_plane != "none":
-            environment.install_data_plane()
-            lab.sites = ends.enter_context(sites.running(folder / "sites", wish.regions))
+            environment.install_data_plane(wish.data_plane)
+            lab.sites = ends.enter_context(sites.running(folder / "sites", wish.regions, wish.data_plane == "ovn"))
             urls = ends.enter_context(database.running(folder / "mariadb", [r.cloud for r in lab.regions]))
             lab.regions = [replace(r, database=urls[r.cloud]) for r in lab.regions]
+        if wish.data_plane in WITH_AGENTS:
+            names = [r.cloud for r in lab.regions]
+            queues = ends.enter_context(broker.running(folder / "broker", wish.address, wish.base + QUEUES, names))
+            lab.regions = [replace(r, broker=queues[r.cloud]) for r in lab.regions]
         _start(lab, ends)
+        if wish.data_plane in WITH_AGENTS:
+            ends.enter_context(switching.running(folder / "switching", lab.sites, lab.regions))
         yield lab
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 REGIONS = ("RegionOne", "RegionTwo", "RegionThree", "RegionFour")
 PASSWORD = "secret"
 """Of every user: the services listen where only this machine reaches them."""
-DATA_PLANES = ("none", "ovn")
+DATA_PLANES = ("none", "ovn", "ovs")
 LAYOUTS = ("shared", "independent")
 
 Sections = Mapping[str, Mapping[str, object]]
@@ -26,6 +26,8 @@ class Region:
     url: str
     database: str = ""
     """SQLAlchemy's URL of its database; "": an SQLite file in its folder."""
+    broker: str = ""
+    """oslo.messaging's URL of its message queue; "": none, for there is nobody to talk to."""
     data_plane: str = "none"
     address: str = "127.0.0.1"
     """Of the site's databases, with a data plane."""
@@ -77,7 +79,7 @@ def neutron(folder: Path, paste: Path, region: Region) -> Sections:
             "core_plugin": "ml2",
             "service_plugins": f"{'ovn-router' if ovn else 'router'},segments,trunk,bgpvpn",
             "api_paste_config": paste,
-            "transport_url": "fake:///",
+            "transport_url": region.broker or "fake:///",
             "state_path": folder / "state",
             "host": region.cloud,
             "notify_nova_on_port_status_changes": False,
@@ -116,7 +118,7 @@ def _ml2(region: Region, ovn: bool) -> Sections:
         "ml2": {
             "type_drivers": f"local,flat,vlan,{kind}",
             "tenant_network_types": kind,
-            "mechanism_drivers": "ovn" if ovn else "openvswitch",
+            "mechanism_drivers": "ovn" if ovn else "openvswitch,l2population",
             "extension_drivers": "port_security",
         },
         f"ml2_type_{kind}": {"vni_ranges": f"{first}:{first + 998}", **({"max_header_size": 38} if ovn else {})},

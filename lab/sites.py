@@ -83,8 +83,8 @@ def _try(*command: str | Path) -> None:
 
 
 @contextmanager
-def running(folder: Path, count: int = 2) -> Iterator[list[Site]]:
-    """That many sites, until the block ends. LabError if sites of another lab are there."""
+def running(folder: Path, count: int = 2, ovn: bool = True) -> Iterator[list[Site]]:
+    """That many, until the block ends; without OVN their switches are empty. LabError if another lab has some."""
     sites = [Site(number, folder / f"site{number + 1}") for number in range(count)]
     if there := {s.namespace for s in sites} & set(run("ip", "netns", "list").split()):
         raise LabError(f"{', '.join(sorted(there))}: a lab runs already, or was not cleared away (ip netns delete)")
@@ -92,7 +92,8 @@ def running(folder: Path, count: int = 2) -> Iterator[list[Site]]:
         _wire(sites)
         for site in sites:
             _open_vswitch(site)
-            _ovn(site)
+            if ovn:
+                _ovn(site)
         yield sites
     finally:
         _clear(sites)
@@ -137,9 +138,16 @@ def _database(site: Site, name: str, schema: Path, listen: str) -> None:
 def _open_vswitch(site: Site) -> None:
     _database(site, "db", OVS_SCHEMAS / "vswitch.ovsschema", "6640:127.0.0.1")
     site.vsctl("--no-wait", "init")
+    _note(site, {"system-id": site.name, "hostname": site.name})
+    _daemon(site, "ovs-vswitchd", site.ovsdb)
+
+
+def _note(site: Site, facts: dict[str, str]) -> None:
+    site.vsctl("--no-wait", "set", "Open_vSwitch", ".", *(f"external_ids:{k}={v}" for k, v in facts.items()))
+
+
+def _ovn(site: Site) -> None:
     facts = {
-        "system-id": site.name,
-        "hostname": site.name,
         "ovn-remote": f"unix:{site.folder}/sb.sock",
         "ovn-encap-type": "geneve",
         "ovn-encap-ip": site.underlay,
@@ -147,11 +155,7 @@ def _open_vswitch(site: Site) -> None:
         "ovn-bridge-datapath-type": "netdev",
         "ovn-cms-options": "enable-chassis-as-gw",
     }
-    site.vsctl("--no-wait", "set", "Open_vSwitch", ".", *(f"external_ids:{k}={v}" for k, v in facts.items()))
-    _daemon(site, "ovs-vswitchd", site.ovsdb)
-
-
-def _ovn(site: Site) -> None:
+    _note(site, facts)
     for name, port in (("nb", 6641), ("sb", 6642)):
         _database(site, name, OVN_SCHEMAS / f"ovn-{name}.ovsschema", f"{port}:{site.address}")
         site.run(f"ovn-{name}ctl", f"--db=unix:{site.folder}/{name}.sock", "init")

@@ -18,9 +18,8 @@ from lab import machines
 from lab.beside import Beside
 from lab.environment import LabError
 from lab.machines import Machine
-from lab.neutron import Facts, Neutron
-
-PATIENCE = 60.0
+from lab.neutron import Neutron
+from lab.place import PATIENCE, Place
 
 
 @dataclass(slots=True)
@@ -41,18 +40,17 @@ class Story:
 
     def __init__(self, agents: Sequence[Beside], say: Callable[[str], None]) -> None:
         self.one, self.two = agents[:2]
-        self.clouds = {each.name: Neutron(each.region) for each in (self.one, self.two)}
+        self.first, self.second = Place(self.one), Place(self.two)
         self.result = Result(sites=[{"name": each.name, "url": each.url} for each in agents])
-        self._groups = {each.name: self.clouds[each.name].pingable(each.project) for each in (self.one, self.two)}
         self._say = say
 
     def tell(self) -> Result:
         """All of it. LabError, or an error of the tree, at the step that failed."""
         with ExitStack() as ends, _told(self._say):
             with self._step("networks and machines in both clouds"):
-                blue = self._network(self.one, "blue", "10.20.0.0/24", ends)
-                green = self._network(self.two, "green", "10.30.0.0/24", ends, gateway_ip="10.30.0.254")
-                a, b = self._boot(self.one, blue, "a", ends), self._boot(self.two, green, "b", ends)
+                blue = self.first.network("blue", "10.20.0.0/24", ends)
+                green = self.second.network("green", "10.30.0.0/24", ends, gateway_ip="10.30.0.254")
+                a, b = self.first.boot(blue, "a", ends), self.second.boot(green, "b", ends)
             self._stretch(a)
             self._route(a, b)
         with self._step("nothing is left"):
@@ -63,10 +61,10 @@ class Story:
     def _stretch(self, a: Machine) -> None:
         wish = (Attachment(site=self.one.name, network="blue"), Attachment(site=self.two.name))
         with self._vpn("stretch", VpnKind.L2, wish) as vpn:
-            (made,) = self.clouds[self.two.name].list("network", name="blue")
+            (made,) = self.second.cloud.list("network", name="blue")
             with ExitStack() as ends:
                 with self._step("a machine on the stretched network"):
-                    c = self._boot(self.two, made, "c", ends)
+                    c = self.second.boot(made, "c", ends)
                 with self._step("pings within it"):
                     vpn["pairs"] = self._pairs(a, c, vpn["mtu"])
 
@@ -107,27 +105,6 @@ class Story:
             now = self.one.tenant.vpns.get(seen.value.id)
             deleted(self.one.tenant, now, force=False, terms=Terms(wait=PATIENCE))
 
-    def _network(self, at: Beside, name: str, prefix: str, ends: ExitStack, **more: object) -> Facts:
-        cloud = self.clouds[at.name]
-        made = cloud.network(name, at.project, prefix, **more)
-        ends.callback(cloud.delete, "network", made["id"])
-        end = time.monotonic() + PATIENCE
-        while name not in {network.name for network in at.tenant.networks.list()}:
-            if time.monotonic() > end:
-                raise LabError(f"the agent of {at.name} does not see network {name}")
-            time.sleep(0.3)
-        return made
-
-    def _boot(self, at: Beside, network: Facts, name: str, ends: ExitStack) -> Machine:
-        cloud = self.clouds[at.name]
-        port = cloud.port(network, at.site.name, name, self._groups[at.name])
-        ends.callback(cloud.delete, "port", port["id"])
-        (subnet,) = cloud.list("subnet", network_id=network["id"])
-        machine = machines.boot(at.site, name, port, subnet, int(network["mtu"]))
-        ends.callback(machines.unplug, machine)
-        cloud.until_active(str(port["id"]))
-        return machine
-
     def _pairs(self, a: Machine, b: Machine, mtu: int) -> list[dict[str, Any]]:
         found = []
         for one, other in ((a, b), (b, a)):
@@ -143,10 +120,10 @@ class Story:
 
     def _check_clean(self) -> None:
         end = time.monotonic() + PATIENCE
-        for name, cloud in self.clouds.items():
-            while left := _left(cloud):
+        for place in (self.first, self.second):
+            while left := _left(place.cloud):
                 if time.monotonic() > end:
-                    raise LabError(f"{name} still has {', '.join(left)}")
+                    raise LabError(f"{place.agent.name} still has {', '.join(left)}")
                 time.sleep(0.3)
 
 

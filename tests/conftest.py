@@ -1,7 +1,7 @@
-"""What every test folder shares: private namespaces for tests/net, fire and hosts, what to do about a missing
-program, profiles.
+"""What every test folder shares: private namespaces for tests/net, fire, hosts and openstack, what to do about a
+missing program, profiles.
 
-Namespaces. A run that reaches into tests/net, fire or hosts starts itself again inside private network, mount and
+Namespaces. A run that reaches into one of these starts itself again inside private network, mount and
 process namespaces, with an empty /run: as root plainly, as an ordinary user inside a user namespace where it is root.
 So nothing of the machine can be touched, and nothing outlives the run, whatever it started.
 
@@ -25,7 +25,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 TESTS = Path(__file__).resolve().parent
-NET = (TESTS / "net", TESTS / "fire", TESTS / "hosts")
+OPENSTACK = TESTS / "openstack"
+NET = (TESTS / "net", TESTS / "fire", TESTS / "hosts", OPENSTACK)
 INSIDE = "INTERTIE_TESTS_INSIDE"
 STRICT = "INTERTIE_TESTS_STRICT"
 EMPTY_RUN = 'mount -t tmpfs none /run && mkdir -p /run/netns && exec "$@"'
@@ -54,10 +55,10 @@ def why_not(command: list[str]) -> str:
     return "" if done.returncode == 0 else done.stderr.strip() or f"{command[0]} ends with {done.returncode}"
 
 
-def reaches_net(config: pytest.Config) -> bool:
+def reaches(config: pytest.Config, *folders: Path) -> bool:
     for argument in config.args:
         path = (config.invocation_params.dir / argument.split("::")[0]).resolve()
-        if any(path.is_relative_to(folder) or folder.is_relative_to(path) for folder in NET):
+        if any(path.is_relative_to(folder) or folder.is_relative_to(path) for folder in folders):
             return True
     return False
 
@@ -94,7 +95,10 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     if os.geteuid() == 0:
         os.environ.setdefault(STRICT, "1")
-    if reaches_net(config):
+    if reaches(config, OPENSTACK):
+        # Inside there is no network to install it from. If that fails, the tests that need it say so.
+        subprocess.run([sys.executable, "-m", "lab", "install"], cwd=TESTS.parent, stdout=sys.stderr, check=False)
+    if reaches(config, *NET):
         enter_namespaces(config)
 
 

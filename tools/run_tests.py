@@ -8,7 +8,8 @@
     fuzz        tests/fuzz         every decoder of what others wrote, guided; INTERTIE_FUZZ_SECONDS each
     net         tests/net          real kernels: namespaces, VXLAN  tests/conftest.py makes the namespaces
     hosts       tests/hosts        docs/install.md, command by command, on two hosts; for root only
-    openstack   tests/openstack    real Keystones and Neutrons, started by lab/; the first run installs them
+    openstack   tests/openstack    real Keystones and Neutrons, started by lab/; the first run installs them.
+                                   As root with packets: Open vSwitch, OVN, machines that ping
     fire        tests/fire         real agents, one fault after the other; packets, clouds and promises are checked
     demo        tests/demo         the demo as a newcomer meets it
 
