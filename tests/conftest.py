@@ -97,7 +97,9 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault(STRICT, "1")
     if reaches(config, OPENSTACK):
         # Inside there is no network to install it from. If that fails, the tests that need it say so.
-        subprocess.run([sys.executable, "-m", "lab", "install"], cwd=TESTS.parent, stdout=sys.stderr, check=False)
+        for plane in ("ovn", "ovs") if os.geteuid() == 0 else ("none",):
+            install = [sys.executable, "-m", "lab", "install", "--data-plane", plane]
+            subprocess.run(install, cwd=TESTS.parent, stdout=sys.stderr, check=False)
     if reaches(config, *NET):
         enter_namespaces(config)
 

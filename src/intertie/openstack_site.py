@@ -94,6 +94,11 @@ def adapter(region: Any, service: str) -> Any:
     )
 
 
+def network_adapter(settings: OpenStack) -> Any:
+    """That of the region's Neutron."""
+    return adapter(cloud_region(settings), "network")
+
+
 def beside(
     site: str, settings: OpenStack, namespaces: Namespaces, vxlan: Carrier, request_id: Callable[[], str] = str
 ) -> Beside:

@@ -21,7 +21,7 @@ from intertie.drivers.transport.bgpvpn import BgpvpnTransport
 from intertie.model.bodies import Endpoint, Range, VpnKind
 from intertie.model.errors import Forbidden, Refused
 from intertie.model.items import Segment
-from intertie.openstack_site import adapter
+from intertie.openstack_site import network_adapter
 from intertie.planning.identity import bridge_name
 from intertie.site_file import OpenStack
 from lab.regions import Lab
@@ -87,7 +87,7 @@ def asking(lab: Lab, folder: Path, user: str = "admin", project: str = "admin") 
     """A keystoneauth1 Adapter of that user for the first region."""
     file = folder / "clouds.yaml"
     file.write_text(json.dumps(clouds_yaml(lab.regions, user, project)))
-    return adapter(OpenStack(cloud="regionone", clouds_file=str(file)))
+    return network_adapter(OpenStack(cloud="regionone", clouds_file=str(file)))
 
 
 @pytest.fixture

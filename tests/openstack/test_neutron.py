@@ -13,7 +13,7 @@ import pytest
 from intertie.drivers.openstack import rest
 from intertie.drivers.openstack.neutron import Port
 from intertie.drivers.openstack.sdk import SdkNeutron
-from intertie.openstack_site import adapter
+from intertie.openstack_site import network_adapter
 from intertie.site_file import OpenStack
 from intertie.testing.neutron_suite import NeutronContract
 from lab.regions import Lab
@@ -59,7 +59,7 @@ class RealRig:
 
 @pytest.fixture(scope="session")
 def asking(clouds: Lab) -> Any:
-    return adapter(OpenStack(cloud="regionone", clouds_file=str(clouds.clouds_yaml)))
+    return network_adapter(OpenStack(cloud="regionone", clouds_file=str(clouds.clouds_yaml)))
 
 
 @pytest.fixture

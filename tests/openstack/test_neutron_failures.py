@@ -22,7 +22,7 @@ from intertie.drivers.openstack.view import View
 from intertie.model.bodies import Range
 from intertie.model.errors import Conflict, Forbidden, NotFound, Refused, Unavailable
 from intertie.model.items import Network, Segment, key
-from intertie.openstack_site import adapter
+from intertie.openstack_site import network_adapter
 from intertie.planning.identity import bridge_name, made_network
 from intertie.site_file import OpenStack
 from intertie.testing.neutron_suite import on, span
@@ -40,7 +40,7 @@ class Site:
         self.name = name
         self.pid = lab.pids[f"neutron-{number}"]
         self.project = lab.tenants[region.keystone]["demo"]
-        asking = adapter(OpenStack(cloud=region.cloud, clouds_file=str(lab.clouds_yaml)))
+        asking = network_adapter(OpenStack(cloud=region.cloud, clouds_file=str(lab.clouds_yaml)))
         asking.session.timeout = timeout
         self.neutron = SdkNeutron(region.cloud, asking)
         self.view = View(self.neutron, 0.0)
@@ -164,26 +164,26 @@ def _clouds_file(lab: Lab, folder: Path, user: str = "admin", project: str = "ad
 
 
 async def test_a_region_that_the_catalogue_lacks_is_named(clouds: Lab, tmp_path: Path) -> None:
-    nowhere = SdkNeutron("regionone", adapter(_clouds_file(clouds, tmp_path, region_name="RegionNine")))
+    nowhere = SdkNeutron("regionone", network_adapter(_clouds_file(clouds, tmp_path, region_name="RegionNine")))
     with pytest.raises(Unavailable, match="RegionNine") as refused:
         await nowhere.networks()
     assert "region_name" in refused.value.hint
 
 
 async def test_a_user_whom_keystone_does_not_let_in_is_told_so(clouds: Lab, tmp_path: Path) -> None:
-    stranger = SdkNeutron("regionone", adapter(_clouds_file(clouds, tmp_path, password="wrong")))
+    stranger = SdkNeutron("regionone", network_adapter(_clouds_file(clouds, tmp_path, password="wrong")))
     with pytest.raises(Forbidden, match="does not let the site's user in"):
         await stranger.networks()
 
 
 async def test_a_keystone_that_is_not_there_is_silent(clouds: Lab, tmp_path: Path) -> None:
-    lost = SdkNeutron("regionone", adapter(_clouds_file(clouds, tmp_path, auth_url="http://127.0.0.1:9/v3")))
+    lost = SdkNeutron("regionone", network_adapter(_clouds_file(clouds, tmp_path, auth_url="http://127.0.0.1:9/v3")))
     with pytest.raises(Unavailable, match="does not answer"):
         await lost.networks()
 
 
 async def test_a_right_that_the_sites_user_lacks_is_named(clouds: Lab, tmp_path: Path) -> None:
-    reader = SdkNeutron("regionone", adapter(_clouds_file(clouds, tmp_path, "demo-reader", "demo")))
+    reader = SdkNeutron("regionone", network_adapter(_clouds_file(clouds, tmp_path, "demo-reader", "demo")))
     await reader.networks()
     with pytest.raises(Forbidden) as refused:
         await reader.create_network(Net(name="no", project=clouds.tenants[0]["demo"], mtu=1400))
@@ -193,7 +193,7 @@ async def test_a_right_that_the_sites_user_lacks_is_named(clouds: Lab, tmp_path:
 async def test_a_network_of_another_project_is_not_there_for_a_tenant(clouds: Lab, tmp_path: Path) -> None:
     admin = Site("nantes", clouds)
     net = await admin.neutron.create_network(Net(name="theirs", project=clouds.tenants[0]["other"], mtu=1400))
-    tenant = SdkNeutron("regionone", adapter(_clouds_file(clouds, tmp_path, "demo-member", "demo")))
+    tenant = SdkNeutron("regionone", network_adapter(_clouds_file(clouds, tmp_path, "demo-member", "demo")))
     cloud = NeutronCloud("nantes", tenant, View(tenant), Policy())
     assert net.id not in {facts.id for facts in await cloud.inventory()}
     pools = Pools("nantes", tenant, View(tenant))
