@@ -1,3 +1,3 @@
 """Intertie: many independent clouds, one network."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
