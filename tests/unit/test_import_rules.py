@@ -23,6 +23,7 @@ FLOORS = (
         "tracing",
         "site_file",
         "unit_file",
+        "openstack_site",
         "testing",
         "api",
         "cli",
