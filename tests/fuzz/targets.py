@@ -25,7 +25,7 @@ from sqlalchemy.pool import StaticPool
 
 from intertie.api.conditions import tags_of, wait_of
 from intertie.api.paging import key_of
-from intertie.cli import attachments
+from intertie.client import attaching
 from intertie.drivers.linux import frame_format, icmp, marks, nft_codec, rtnl
 from intertie.drivers.linux import nfnetlink as nl
 from intertie.drivers.linux.link_probe import LinkProbes
@@ -222,7 +222,7 @@ def mark(raw: bytes) -> object:
 
 def attachment(raw: bytes) -> object:
     try:
-        found = attachments.attachment(text_of(raw))
+        found = attaching.attachment(text_of(raw))
     except Refused:
         return None
     assert found.site

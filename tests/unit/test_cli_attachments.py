@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intertie.cli.attachments import attachment, attachments
 from intertie.cli.problem import Exit
+from intertie.client.attaching import attachment, attachments
 from intertie.model.bodies import Attachment
 from intertie.model.errors import Refused
 from tests.unit.cli_run import Runner

@@ -17,7 +17,7 @@ import typer
 
 from intertie import __version__
 from intertie.cli.problem import Exit, as_json, as_text, exit_of, usage
-from intertie.cli.session import DIR, LOCAL, OUTPUT, PROJECT, TOKEN, URL, Given, Session, command
+from intertie.cli.session import DIR, LOCAL, OS_CLOUD, OUTPUT, PROJECT, TOKEN, URL, Given, Session, command
 from intertie.cli.start import call, load
 from intertie.model.errors import IntertieError
 
@@ -61,10 +61,11 @@ def root(
     token: TOKEN = None,
     dir: DIR = None,
     project: PROJECT = None,
+    os_cloud: OS_CLOUD = None,
     output: OUTPUT = None,
 ) -> None:
     """Many independent clouds, one network."""
-    context.obj = Given(url=url, token=token, dir=dir, project=project, output=output)
+    context.obj = Given(url=url, token=token, dir=dir, project=project, os_cloud=os_cloud, output=output)
 
 
 @command(own, "version", shared=LOCAL)

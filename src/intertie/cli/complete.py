@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from intertie.cli.session import lean
+from intertie.cli.session import Given, lean, place
 from intertie.model.errors import IntertieError
 
 if TYPE_CHECKING:
-    from intertie.client import Client, Flags
+    from intertie.client import Client
 
 PATIENCE = 1.0
 
@@ -54,19 +53,17 @@ def attachments(ctx: typer.Context, incomplete: str) -> Offer:
 
 def _offer(ctx: typer.Context, start: str, ask: Callable[[Client], Offer]) -> Offer:
     lean()
-    from intertie.client import Client, find
+    from intertie.client import Client
 
     try:
-        with Client(find(_flags(ctx), os.environ), PATIENCE) as client:
+        with Client(place(_given(ctx)), PATIENCE) as client:
             return [(name, words) for name, words in ask(client) if name.startswith(start)]
     except IntertieError:
         return []
 
 
-def _flags(ctx: typer.Context) -> Flags:
+def _given(ctx: typer.Context) -> Given:
     """The shared options that were typed so far, at the command or before it."""
-    from intertie.client import Flags
-
     typed = {**ctx.find_root().params, **{name: value for name, value in ctx.params.items() if value}}
-    found = {name: str(typed[name]) for name in ("url", "token", "project") if typed.get(name)}
-    return Flags(**found, dir=Path(typed["dir"]) if typed.get("dir") else None)
+    found = {name: str(typed[name]) for name in ("url", "token", "project", "os_cloud") if typed.get(name)}
+    return Given(**found, dir=Path(typed["dir"]) if typed.get("dir") else None)  # type: ignore[arg-type]

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Annotated, Concatenate, ParamSpec
 
 import typer
 
+from intertie.cli.problem import usage
 from intertie.cli.screen import Output, Screen
 
 if TYPE_CHECKING:
-    from intertie.client import Client
+    from intertie.client import Client, Place
 
 P = ParamSpec("P")
 
@@ -31,9 +32,12 @@ DIR = Annotated[
 PROJECT = Annotated[
     str | None, typer.Option("--project", metavar="P", help="Whom the operator acts for. [$INTERTIE_PROJECT, demo]")
 ]
+OS_CLOUD = Annotated[
+    str | None, typer.Option("--os-cloud", metavar="NAME", help="Caller and agent of this cloud in clouds.yaml.")
+]
 OUTPUT = Annotated[Output | None, typer.Option("-o", "--output", help="A table, or the body of the answer.")]
 
-SHARED = {"url": URL, "token": TOKEN, "dir": DIR, "project": PROJECT, "output": OUTPUT}
+SHARED = {"url": URL, "token": TOKEN, "dir": DIR, "project": PROJECT, "os_cloud": OS_CLOUD, "output": OUTPUT}
 LOCAL = ("dir", "output")
 """The shared options of commands that call no agent."""
 
@@ -46,6 +50,7 @@ class Given:
     token: str | None = None
     dir: Path | None = None
     project: str | None = None
+    os_cloud: str | None = None
     output: Output | None = None
 
     def over(self, earlier: Given) -> Given:
@@ -54,6 +59,7 @@ class Given:
             token=self.token if self.token is not None else earlier.token,
             dir=self.dir or earlier.dir,
             project=self.project or earlier.project,
+            os_cloud=self.os_cloud or earlier.os_cloud,
             output=self.output or earlier.output,
         )
 
@@ -78,11 +84,9 @@ class Session:
     def client(self) -> Client:
         if self._client is None:
             lean()
-            from intertie.client import Client, Flags, find
+            from intertie.client import Client
 
-            given = self.given
-            flags = Flags(url=given.url or "", token=given.token or "", dir=given.dir, project=given.project or "")
-            self._client = Client(find(flags, os.environ))
+            self._client = Client(place(self.given))
         return self._client
 
     @property
@@ -99,6 +103,21 @@ class Session:
     def close(self) -> None:
         if self._client is not None:
             self._client.close()
+
+
+def place(given: Given) -> Place:
+    """The agent to talk to. Refused (usage) if the options name two callers."""
+    if given.os_cloud:
+        for name, value in (("--token", given.token), ("--dir", given.dir), ("--project", given.project)):
+            if value:
+                raise usage(f"--os-cloud says who calls, and {name} says it too", "give one of them")
+        from intertie.cli import os_cloud
+
+        return os_cloud.place(given.os_cloud, given.url or "")
+    from intertie.client import Flags, find
+
+    flags = Flags(url=given.url or "", token=given.token or "", dir=given.dir, project=given.project or "")
+    return find(flags, os.environ)
 
 
 def earlier(context: typer.Context) -> Given:

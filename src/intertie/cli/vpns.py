@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from intertie.cli import complete, events
-from intertie.cli.attachments import attachments
 from intertie.cli.problem import Exit, exit_of
 from intertie.cli.session import Session, command
 from intertie.cli.vpn_shown import show_plan, show_vpn, verified, vpn_list, waiting_for
@@ -86,7 +85,7 @@ def create(
     wish = client.VpnRequest(
         name=name,
         kind=client.VpnKind(kind.value),
-        attachments=attachments(attach),
+        attachments=client.attachments(attach),
         transport=transport,
         require=client.Require(require.value),
     )
@@ -117,7 +116,7 @@ def update(
     """
     from intertie import client
 
-    members = attachments(attach)
+    members = client.attachments(attach)
     vpns = session.client.vpns
     seen = vpns.find(name)
     terms = client.Terms(wait=wait, match=base)

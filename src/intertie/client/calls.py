@@ -12,6 +12,7 @@ from intertie import __version__
 from intertie.client.errors import told as error_told
 from intertie.client.place import START, Place
 from intertie.client.reading import Json, nothing
+from intertie.client.trust import trusted
 from intertie.model.errors import IntertieError, Unavailable
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ SECONDS = 30.0
 """For an answer, beyond what the agent was asked to wait."""
 LONGEST = 3600.0
 """Seconds to ask for in one request; the agent grants less."""
+MICROVERSION = "intertie 1.0"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 T = TypeVar("T")
@@ -128,6 +130,8 @@ class Calls:
 
     def _built(self, request: Request, timeout: httpx.Timeout) -> httpx.Request:
         more = {"X-Request-Id": self._request_id} if self._request_id else {}
+        if self.place.tokens is not None:
+            more |= _keystone(self.place.tokens(False))
         return self._open().build_request(
             request.method,
             request.path,
@@ -152,7 +156,12 @@ class Calls:
             # A proxy of the environment is for far agents: this machine's own is never behind it.
             near = place.socket is not None or urlsplit(place.url).hostname in _LOOPBACK
             self._http = httpx.Client(
-                base_url=place.url, headers=headers, transport=transport, trust_env=not near, follow_redirects=False
+                base_url=place.url,
+                headers=headers,
+                transport=transport,
+                trust_env=not near,
+                follow_redirects=False,
+                verify=trusted(place.verify, place.cert),
             )
         return self._http
 
@@ -162,6 +171,15 @@ class Calls:
         return httpx.Timeout(seconds, connect=min(seconds, 10.0))
 
     def _send(self, request: httpx.Request, stream: bool = False) -> httpx.Response:
+        response = self._sent(request, stream)
+        if response.status_code == 401 and self.place.tokens is not None and "X-Auth-Token" in request.headers:
+            # A token may end, or be taken back, while somebody waits for a Vpn.
+            response.close()
+            request.headers.update(_keystone(self.place.tokens(True)))
+            response = self._sent(request, stream)
+        return response
+
+    def _sent(self, request: httpx.Request, stream: bool) -> httpx.Response:
         import httpx
 
         words = self.place.words
@@ -177,6 +195,13 @@ class Calls:
             ) from error
         except httpx.HTTPError as error:
             raise IntertieError(f"{request.method} {request.url} failed: {error}", code="broken") from error
+
+
+def _keystone(token: str) -> dict[str, str]:
+    """A Keystone token as its users send it, and as every agent reads it; nothing where nobody logged in."""
+    if not token:
+        return {}
+    return {"X-Auth-Token": token, "Authorization": f"Bearer {token}", "OpenStack-API-Version": MICROVERSION}
 
 
 def _parsed(response: httpx.Response) -> Json:

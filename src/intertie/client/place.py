@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,10 +45,18 @@ class Flags:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """An agent's API: at `url`, or behind `socket`."""
+    """An agent's API: at `url`, or behind `socket`.
+
+    `tokens` gives a token for each request in place of `token`: asked with True, another one than that which was
+    refused. `verify`, `cert` are for https, in the manner of keystoneauth: a file or folder of authorities, or
+    whether to look at all; a file with a certificate and its key, or the two.
+    """
 
     url: str
     token: str = ""
+    tokens: Callable[[bool], str] | None = None
+    verify: bool | str = True
+    cert: str | tuple[str, str] | None = None
     socket: Path | None = None
     project: str = DEFAULT_PROJECT
 

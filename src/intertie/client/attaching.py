@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from intertie.cli.problem import usage
-
-if TYPE_CHECKING:
-    # Loading it takes longer than everything that needs no agent.
-    from intertie.model.bodies import Attachment
+from intertie.client.errors import usage
+from intertie.model.bodies import Attachment
 
 FORM = "SITE[/CELL][:NETWORK], for example nantes:blue, or lyon alone"
 
@@ -30,8 +26,6 @@ def attachment(text: str) -> Attachment:
         raise usage(f"attachment {text!r} has too many parts", FORM)
     if any(each.isspace() or each == "," for each in text):
         raise usage(f"attachment {text!r} has a blank or a comma in it", f"one -a for each: {FORM}")
-    from intertie.model.bodies import Attachment
-
     return Attachment(site=site, cell=cell, network=network)
 
 
