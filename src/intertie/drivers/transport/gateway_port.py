@@ -136,6 +136,8 @@ class GatewayPortTransport:
             await self._ports.cut_pools(segment)
         port = await self._ports.ensure(self._wish(course, (segment, *await self._others(segment))))
         fresh = await self._plug(course, port)
+        if fresh:  # a switch that lets go of a device puts it back as it had found it, which may be: down
+            await self._lay(course)
         await self._switch.joined(course.network, JOIN if fresh else 0.0)
 
     async def remove(self, item: Item) -> None:
