@@ -198,10 +198,10 @@ class Calls:
 
 
 def _keystone(token: str) -> dict[str, str]:
-    """A Keystone token as its users send it, and as every agent reads it; nothing where nobody logged in."""
+    """A Keystone token as its users send it; nothing where nobody logged in."""
     if not token:
         return {}
-    return {"X-Auth-Token": token, "Authorization": f"Bearer {token}", "OpenStack-API-Version": MICROVERSION}
+    return {"X-Auth-Token": token, "OpenStack-API-Version": MICROVERSION}
 
 
 def _parsed(response: httpx.Response) -> Json:
