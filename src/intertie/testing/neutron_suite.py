@@ -15,6 +15,7 @@ from typing import Protocol
 import pytest
 
 from intertie.drivers.openstack.neutron import Bgpvpn, Net, Neutron, Port, Subnet
+from intertie.drivers.openstack.view import MARK
 from intertie.model.bodies import Range
 from intertie.model.errors import Conflict, IntertieError, NotFound, Refused
 
@@ -72,7 +73,7 @@ def port_on(net: Net, mac: str = "02:00:00:00:00:01", *addresses: str) -> Port:
         mac=mac,
         device_owner="network:intertie",
         device_id="intertie-suite",
-        description=f"intertie suite {net.id}",
+        description=f"{MARK} suite {net.id}",
         host="gw",
         binding="",
         addresses=frozenset(ip_address(a) for a in addresses),
