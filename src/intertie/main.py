@@ -148,7 +148,7 @@ def compose(dir: Path, site: SiteFile, lines: Callable[[], Sequence[str]] = tupl
     namespaces = Namespaces()
     linux = LinuxCloud(site.name, namespaces)
     vxlan = VxlanTransport(site=site.name, namespaces=namespaces, underlay=underlay)
-    beside = _beside(site, namespaces, linux, vxlan)
+    beside = _beside(site, key, namespaces, linux, vxlan)
     cloud, carriers = beside.cloud, beside.carriers
     segments = SeveralTransports(carriers)
     links = SharedLinkProbes() if shared else LinkProbes()
@@ -190,13 +190,15 @@ class _Parts:
     users: Identity | None = None
 
 
-def _beside(site: SiteFile, namespaces: Namespaces, linux: LinuxCloud, vxlan: VxlanTransport) -> _Parts:
+def _beside(
+    site: SiteFile, key: keys.RootKey, namespaces: Namespaces, linux: LinuxCloud, vxlan: VxlanTransport
+) -> _Parts:
     """This host's, or those of an OpenStack region."""
     if site.openstack is None:
         return _Parts(linux, {"vxlan": vxlan})
     from intertie.openstack_site import beside  # what it imports is of use to nobody else
 
-    parts = beside(site.name, site.openstack, namespaces, vxlan, causes.openstack_id)
+    parts = beside(site.name, site.openstack, key.secret("marks"), namespaces, vxlan, causes.openstack_id)
     return _Parts(parts.cloud, parts.carriers, parts.stale, parts.guards, parts.users)
 
 

@@ -19,7 +19,7 @@ from intertie.drivers.openstack.pools import Pools
 from intertie.drivers.openstack.sdk import TIMEOUT, SdkNeutron
 from intertie.drivers.openstack.security import SecurityGroups
 from intertie.drivers.openstack.site_ports import SitePorts
-from intertie.drivers.openstack.view import View
+from intertie.drivers.openstack.view import Marks, View
 from intertie.drivers.transport.bgpvpn import BgpvpnTransport
 from intertie.drivers.transport.gateway_port import GatewayPortTransport
 from intertie.drivers.transport.several import Carrier
@@ -100,13 +100,18 @@ def network_adapter(settings: OpenStack) -> Any:
 
 
 def beside(
-    site: str, settings: OpenStack, namespaces: Namespaces, vxlan: Carrier, request_id: Callable[[], str] = str
+    site: str,
+    settings: OpenStack,
+    secret: bytes,
+    namespaces: Namespaces,
+    vxlan: Carrier,
+    request_id: Callable[[], str] = str,
 ) -> Beside:
-    """The parts of a site of that name. Refused if the settings cannot be."""
+    """The parts of a site of that name; `secret` seals its marks. Refused if the settings cannot be."""
     region = cloud_region(settings)
     neutron: Neutron = SdkNeutron(settings.cloud, adapter(region, "network"), request_id)
     keystone = Keystone(settings.cloud, adapter(region, "identity"))
-    view = View(neutron)
+    view = View(neutron, Marks(secret))
     switch = Switch(Ovsdb(settings.ovsdb), site, settings.bridge)
     pools = Pools(site, neutron, view)
     ports = SitePorts(site, GatewayPorts(site, neutron, _host(settings, switch)), pools, view)

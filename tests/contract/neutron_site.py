@@ -14,7 +14,7 @@ from intertie.drivers.openstack.view import View
 from intertie.model.bodies import Endpoint, Range, VpnKind
 from intertie.model.items import Network, NetworkFacts, Segment
 from intertie.planning.identity import bridge_name, made_network
-from intertie.testing.fake_neutron import FakeNeutron, FakeRegion
+from intertie.testing.fake_neutron import MARKS, FakeNeutron, FakeRegion
 from intertie.testing.neutron_suite import span
 
 SITE, PROJECT = "nantes", "a" * 32
@@ -38,7 +38,7 @@ class Beside:
 
     def __post_init__(self) -> None:
         self.neutron = FakeNeutron(self.region)
-        self.view = View(self.neutron, self.good_for)
+        self.view = View(self.neutron, MARKS, self.good_for)
         self.cloud = NeutronCloud(SITE, self.neutron, self.view, self.policy)
         self.pools = Pools(SITE, self.neutron, self.view)
         ports = GatewayPorts(SITE, self.neutron, _host)

@@ -15,7 +15,7 @@ from intertie.model.bodies import Endpoint, Range, VpnKind
 from intertie.model.errors import Forbidden, IntertieError, NotFound, Refused, Unavailable
 from intertie.model.items import Remote, Segment
 from intertie.planning.identity import bridge_name
-from intertie.testing.fake_neutron import FakeNeutron, FakeRegion, Fault
+from intertie.testing.fake_neutron import MARKS, FakeNeutron, FakeRegion, Fault
 
 SILENT = Unavailable("fake answers 500", code="cloud-silent")
 WHOLE = (Range(first=ip_address("10.0.0.2"), last=ip_address("10.0.0.254")),)
@@ -39,7 +39,7 @@ class Site:
         return made
 
     def transport(self) -> BgpvpnTransport:
-        view = View(self.neutron, good_for=0.0)
+        view = View(self.neutron, MARKS, good_for=0.0)
         return BgpvpnTransport("s1", self.neutron, view, Pools("s1", self.neutron, view), good_for=0.0)
 
     @property

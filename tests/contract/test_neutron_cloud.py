@@ -14,12 +14,12 @@ from intertie.drivers.cloud import neutron as driver
 from intertie.drivers.cloud.neutron import Policy
 from intertie.drivers.openstack.gateway import PortWish
 from intertie.drivers.openstack.neutron import Subnet
-from intertie.drivers.openstack.view import mark
+from intertie.drivers.openstack.view import Marks
 from intertie.model.errors import Conflict, Forbidden, IntertieError, Refused, Unavailable
 from intertie.model.items import Host, Key, key
 from intertie.planning.diff import diff
 from intertie.planning.identity import bridge_name
-from intertie.testing.fake_neutron import FakeRegion, Fault
+from intertie.testing.fake_neutron import MARKS, FakeRegion, Fault
 from intertie.testing.neutron_suite import span
 from tests.contract.neutron_site import BOTH, MADE, PROJECT, SITE, Beside, existing, segment, wish
 
@@ -314,7 +314,7 @@ async def test_who_looks_while_a_network_is_made_has_none_made_twice(region: Fak
 
 
 async def test_of_twins_the_one_in_use_stays(region: FakeRegion) -> None:
-    text = mark(SITE, MADE, BOTH)
+    text = MARKS.write(SITE, MADE, wish().project, BOTH)
     late = await existing(region, name="blue")
     used = await existing(region, four(), name="blue")
     for net in (late, used):
@@ -330,22 +330,44 @@ async def test_of_twins_the_one_in_use_stays(region: FakeRegion) -> None:
 async def test_of_twins_that_are_both_in_use_none_is_touched_and_the_rest_goes_on(region: FakeRegion) -> None:
     for _ in range(2):
         net = await existing(region, four(), name="blue")
-        region.networks[net.id] = replace(net, description=mark(SITE, MADE, BOTH))
+        region.networks[net.id] = replace(net, description=MARKS.write(SITE, MADE, net.project, BOTH))
         region.boot(net.id)
     before = dict(region.networks)
     await Beside(region).cloud.ensure(wish())
     assert region.networks == before
 
 
-async def test_what_another_projects_network_says_of_itself_deletes_nothing(region: FakeRegion) -> None:
+async def test_a_mark_that_was_copied_into_another_project_is_none(region: FakeRegion) -> None:
     await Beside(region).cloud.ensure(wish())
     (ours,) = region.networks.values()
     forged = await existing(region, four(), name="blue", project="b" * 32)
     region.networks[forged.id] = replace(forged, description=ours.description)
-    region.boot(forged.id)
-    with pytest.raises(Conflict):
-        await Beside(region).cloud.ensure(wish())
-    assert set(region.networks) == {ours.id, forged.id}
+    region.boot(forged.id)  # ours has no machine yet: of twins the one in use would come first
+    site = Beside(region)
+    await site.cloud.ensure(wish())
+    assert (await site.view.find(SITE, MADE)).id == ours.id
+    assert list(await site.cloud.observe(None)) == [wish()]
+    facts = {each.id: each for each in await site.cloud.inventory()}
+    assert (facts[forged.id].own, facts[MADE].own) == (False, True)
+    await site.cloud.remove(wish())
+    assert set(region.networks) == {forged.id}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"intertie {SITE} whatever 10.0.0.0/24",
+        f"intertie {SITE} whatever 10.0.0.0/24 0123456789abcdef0123456789abcdef",
+        Marks(b"of somebody else").write(SITE, "whatever", PROJECT, BOTH),
+    ],
+)
+async def test_a_mark_that_was_made_up_is_none(region: FakeRegion, text: str) -> None:
+    net = await existing(region, four(), name="blue")
+    region.networks[net.id] = replace(net, description=text)
+    site = Beside(region, policy=Policy(projects=frozenset({"another"})))
+    (facts,) = await site.cloud.inventory()
+    assert (facts.id, facts.own, facts.attachable) == (net.id, False, False)
+    assert list(await site.cloud.observe(None)) == []
 
 
 async def test_a_slow_cloud_is_asked_once_by_all_who_look_at_the_same_time(region: FakeRegion) -> None:

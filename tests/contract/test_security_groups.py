@@ -11,7 +11,7 @@ from intertie.drivers.openstack.neutron import Net, Port, Rule, Subnet
 from intertie.drivers.openstack.security import SecurityGroups, words
 from intertie.drivers.openstack.view import View
 from intertie.model.errors import Unavailable
-from intertie.testing.fake_neutron import FakeNeutron, FakeRegion, Fault
+from intertie.testing.fake_neutron import MARKS, FakeNeutron, FakeRegion, Fault
 
 THERE = ip_network("10.2.0.0/24")
 DEFAULT = [Rule(group="g", version=4, members="g"), Rule(group="g", version=6, members="g")]
@@ -83,7 +83,7 @@ def region() -> FakeRegion:
 async def test_the_region_is_asked_and_its_own_prefix_is_meant_where_none_is_named() -> None:
     world = region()
     neutron = FakeNeutron(world)
-    guards = SecurityGroups("s1", neutron, View(neutron, good_for=0.0))
+    guards = SecurityGroups("s1", neutron, View(neutron, MARKS, good_for=0.0))
     assert "1 of 1 machines let nothing in from 10.2.0.0/24" in await guards.kept_out("net", [THERE])
     assert "from 10.1.0.0/24" in await guards.kept_out("net", ())
     assert await guards.kept_out("gone", [THERE]) == ""

@@ -17,7 +17,7 @@ from intertie.drivers.openstack.view import View
 from intertie.model.bodies import Range, VpnKind
 from intertie.model.errors import Conflict, Unavailable
 from intertie.model.items import Item, Key, Segment
-from intertie.testing.fake_neutron import FakeNeutron, FakeRegion, Fault
+from intertie.testing.fake_neutron import MARKS, FakeNeutron, FakeRegion, Fault
 from intertie.testing.fake_transport import FakeTransport
 from intertie.testing.federation import OPERATOR, Place, World, attachment
 from intertie.testing.neutron_suite import span
@@ -63,7 +63,7 @@ class Regions(World):
         self.regions = {name: FakeRegion() for name in SITES}
 
     def cloud(self, name: str, place: Place) -> Cloud:
-        self._view = View(neutron := FakeNeutron(self.regions[name], name))
+        self._view = View(neutron := FakeNeutron(self.regions[name], name), MARKS)
         self._pools = Pools(name, neutron, self._view)
         return NeutronCloud(name, neutron, self._view, Policy())
 

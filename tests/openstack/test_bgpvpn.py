@@ -24,6 +24,7 @@ from intertie.model.items import Segment
 from intertie.openstack_site import network_adapter
 from intertie.planning.identity import bridge_name
 from intertie.site_file import OpenStack
+from intertie.testing.fake_neutron import MARKS
 from lab.regions import Lab
 from lab.settings import clouds_yaml
 
@@ -43,7 +44,7 @@ class Rig:
     made: list[str] = field(default_factory=list)
 
     def transport(self) -> BgpvpnTransport:
-        view = View(self.neutron, good_for=0.0)
+        view = View(self.neutron, MARKS, good_for=0.0)
         return BgpvpnTransport("s1", self.neutron, view, Pools("s1", self.neutron, view), good_for=0.0)
 
     def segment(self, kind: VpnKind) -> Segment:
@@ -177,7 +178,7 @@ async def test_an_administrator_may_and_a_member_may_not(rig: Rig, regions: Lab,
     assert (facts.ok, facts.l2, facts.l3, facts.reason) == (True, True, True, "")
     assert [o for o in await rig.neutron.bgpvpns() if o.name.endswith(" try")] == []
     member = SdkNeutron("regionone", asking(regions, tmp_path, "demo-member", "demo"))
-    view = View(member)
+    view = View(member, MARKS)
     facts = await BgpvpnTransport("s1", member, view, Pools("s1", member, view)).probe()
     assert not facts.ok
     assert "create_bgpvpn" in facts.reason

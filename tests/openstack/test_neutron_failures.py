@@ -25,6 +25,7 @@ from intertie.model.items import Network, Segment, key
 from intertie.openstack_site import network_adapter
 from intertie.planning.identity import bridge_name, made_network
 from intertie.site_file import OpenStack
+from intertie.testing.fake_neutron import MARKS
 from intertie.testing.neutron_suite import on, span
 from lab import settings
 from lab.regions import Lab
@@ -43,7 +44,7 @@ class Site:
         asking = network_adapter(OpenStack(cloud=region.cloud, clouds_file=str(lab.clouds_yaml)))
         self.session = asking.session
         self.neutron = SdkNeutron(region.cloud, asking)
-        self.view = View(self.neutron, 0.0)
+        self.view = View(self.neutron, MARKS, 0.0)
         self.cloud = NeutronCloud(name, self.neutron, self.view, Policy())
         self.pools = Pools(name, self.neutron, self.view)
         self.tenant = RealRig(asking=asking, project=self.project)
@@ -195,9 +196,9 @@ async def test_a_network_of_another_project_is_not_there_for_a_tenant(clouds: La
     admin = Site("nantes", clouds)
     net = await admin.neutron.create_network(Net(name="theirs", project=clouds.tenants[0]["other"], mtu=1400))
     tenant = SdkNeutron("regionone", network_adapter(_clouds_file(clouds, tmp_path, "demo-member", "demo")))
-    cloud = NeutronCloud("nantes", tenant, View(tenant), Policy())
+    cloud = NeutronCloud("nantes", tenant, View(tenant, MARKS), Policy())
     assert net.id not in {facts.id for facts in await cloud.inventory()}
-    pools = Pools("nantes", tenant, View(tenant))
+    pools = Pools("nantes", tenant, View(tenant, MARKS))
     with pytest.raises(NotFound) as refused:
         await pools.cut(admin.segment(net.id, span("10.40.0.1", "10.40.0.4")))
     assert refused.value.code == "unknown-network"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from intertie.drivers.openstack.security import SecurityGroups
 from intertie.drivers.openstack.view import View
+from intertie.testing.fake_neutron import MARKS
 from lab.regions import Lab
 from tests.openstack.test_bgpvpn import Rig, rig
 
@@ -16,7 +17,7 @@ THERE = ip_network("10.88.0.0/24")
 
 
 async def test_a_default_group_lets_nothing_in_from_another_site(rig: Rig, regions: Lab, tmp_path: Path) -> None:
-    guards = SecurityGroups("s1", rig.neutron, View(rig.neutron, good_for=0.0))
+    guards = SecurityGroups("s1", rig.neutron, View(rig.neutron, MARKS, good_for=0.0))
     assert await guards.kept_out(rig.net.id, [THERE]) == ""
     wish = {"network_id": rig.net.id, "project_id": rig.net.project, "device_owner": "compute:nova"}
     port = (await rig.send("POST", "/ports", {"port": wish}))["port"]

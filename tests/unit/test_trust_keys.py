@@ -160,3 +160,11 @@ def test_a_root_with_any_one_bit_changed_is_none_or_the_same_key(nantes: RootKey
                 assert parse_root(bytes(der)) == nantes.root
                 same += 1
     assert same <= 7
+
+
+def test_a_secret_is_the_keys_and_the_purposes_own(tmp_path: Path) -> None:
+    key = create(tmp_path, "nantes")
+    assert key.secret("marks") == load(tmp_path).secret("marks")
+    others = {key.secret("marks"), key.secret("else"), create(tmp_path / "other", "nantes").secret("marks")}
+    assert len(others) == 3
+    assert all(len(each) == 32 for each in others)

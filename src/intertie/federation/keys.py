@@ -27,6 +27,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID, SignatureAlgorithmOID
 
@@ -90,6 +91,12 @@ class RootKey:
     def sign(self, raw: bytes) -> bytes:
         """The signature of a record's bytes (ECDSA-Sig-Value in DER, RFC 3279, about 71 octets)."""
         return self._key.sign(_RECORD + raw, _SHA256)
+
+    def secret(self, purpose: str) -> bytes:
+        """A key for that one purpose: nobody without the site's root key can tell it (HKDF, RFC 5869)."""
+        number = self._key.private_numbers().private_value.to_bytes(32, "big")
+        derivation = HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=f"intertie {purpose}".encode())
+        return derivation.derive(number)
 
     def certify(self, builder: x509.CertificateBuilder) -> x509.Certificate:
         """`builder` as a certificate issued by this root."""

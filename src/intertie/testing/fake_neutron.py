@@ -14,6 +14,7 @@ from ipaddress import IPv4Address, IPv6Address
 from itertools import count
 
 from intertie.drivers.openstack.neutron import Bgpvpn, Net, Port, Router, Rule, Subnet
+from intertie.drivers.openstack.view import Marks
 from intertie.model.bodies import Address, Range
 from intertie.model.errors import Conflict, IntertieError, NotFound, Refused, Unavailable
 from intertie.planning import ranges
@@ -24,6 +25,7 @@ INTERFACE = "network:router_interface"
 WRITES = ("create", "update", "delete", "tag", "associate", "dissociate")
 MTU = 9000
 """The largest that a network may have."""
+MARKS = Marks(b"of sites in tests")
 
 
 @dataclass(slots=True)

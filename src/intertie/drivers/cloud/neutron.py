@@ -1,7 +1,7 @@
 """The `neutron` cloud: networks of an OpenStack region, through its own API.
 
-A network that we make bears a mark in its description, `intertie SITE ID PREFIXES`, given with its creation; what has
-none is somebody else's, and never changed here. Its subnets are made where addresses are shared out (see
+A network that we make bears a mark in its description, `intertie SITE ID PREFIXES SEAL`, given with its creation;
+what has none is somebody else's, and never changed here. Its subnets are made where addresses are shared out (see
 `drivers.openstack.pools`), or at once for a network that stands alone.
 
 A cloud that does not answer is silent: what was seen last stands, and nothing is concluded from what it does not say.
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from intertie.drivers.openstack.gateway import is_of
 from intertie.drivers.openstack.neutron import Net, Neutron, Port, Subnet
-from intertie.drivers.openstack.view import CLOUDS_OWN, Made, Sight, View, made_by, mark
+from intertie.drivers.openstack.view import CLOUDS_OWN, Made, Sight, View, made_by
 from intertie.model.bodies import Address
 from intertie.model.codec import NAME
 from intertie.model.errors import Conflict, IntertieError, Refused, Unavailable
@@ -120,7 +120,7 @@ class NeutronCloud:
             name=network.name,
             project=network.project,
             mtu=network.mtu,
-            description=mark(self._site, network.id, network.prefixes),
+            description=self._view.marks.write(self._site, network.id, network.project, network.prefixes),
         )
         try:
             return await self._neutron.create_network(wish, {TAG})

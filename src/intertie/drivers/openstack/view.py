@@ -9,9 +9,12 @@ the present would make a second time what was just made.
 from __future__ import annotations
 
 import asyncio
+import hmac
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from hmac import compare_digest
 from ipaddress import ip_network
 
 from intertie.drivers.openstack.gateway import OWNER
@@ -34,14 +37,33 @@ class Made:
     prefixes: tuple[Prefix, ...]
 
 
-def mark(site: str, id: str, prefixes: Iterable[Prefix]) -> str:
-    return f"{MARK} {site} {id} {','.join(str(prefix) for prefix in prefixes)}"
+class Marks:
+    """What a site writes into the descriptions of networks that it makes. A description is its project's to write: so
+    a mark is sealed, with a key that only the site has, for the project that the network is of. What somebody made
+    up, or copied from another project's network, is no mark."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+
+    def write(self, site: str, id: str, project: str, prefixes: Iterable[Prefix]) -> str:
+        text = f"{MARK} {site} {id} {','.join(str(prefix) for prefix in prefixes)}"
+        return f"{text} {self._seal(text, project)}"
+
+    def believed(self, net: Net) -> Net:
+        """The network without a description that looks like a mark and is none."""
+        text, _, seal = net.description.rpartition(" ")
+        if not net.description.startswith(f"{MARK} ") or compare_digest(seal, self._seal(text, net.project)):
+            return net
+        return replace(net, description="")
+
+    def _seal(self, text: str, project: str) -> str:
+        return hmac.new(self._secret, f"{project} {text}".encode(), sha256).hexdigest()[:32]
 
 
 def made_by(site: str, net: Net) -> Made | None:
-    """None for a network that the site did not make."""
+    """None for a network that the site did not make. Its mark was looked at when it was read."""
     words = net.description.split(" ")
-    if len(words) != 4 or words[:2] != [MARK, site]:
+    if len(words) != 5 or words[:2] != [MARK, site]:
         return None
     try:
         return Made(words[2], tuple(ip_network(prefix) for prefix in words[3].split(",")))
@@ -81,8 +103,9 @@ class Sight:
 class View:
     """Of one region."""
 
-    def __init__(self, neutron: Neutron, good_for: float = GOOD_FOR) -> None:
+    def __init__(self, neutron: Neutron, marks: Marks, good_for: float = GOOD_FOR) -> None:
         self._neutron = neutron
+        self.marks = marks
         self._good_for = good_for
         self._until = float("-inf")
         self._changes = 0
@@ -144,7 +167,7 @@ class View:
             self._neutron.networks(), self._neutron.subnets(), self._neutron.ports(), self._neutron.routers()
         )
         return Sight(
-            networks={net.id: net for net in networks},
+            networks={net.id: self.marks.believed(net) for net in networks},
             subnets={id: tuple(s for s in subnets if s.network == id) for id in {s.network for s in subnets}},
             ports=_by_network(ports),
             routers={router.id: router.name for router in routers},
