@@ -86,7 +86,7 @@ async def test_a_creation_that_was_done_after_its_time_is_found_and_not_made_twi
                     name="stretched",
                     project=site.project,
                     mtu=1400,
-                    description=f"intertie nantes {site.wish(vpn).id} 10.40.0.0/24,fd40::/64",
+                    description=MARKS.write("nantes", site.wish(vpn).id, site.project, site.wish(vpn).prefixes),
                 )
             )
         assert await site.cloud.inventory() == before != ()
