@@ -18,7 +18,8 @@ def test_the_network_is_private_and_loopback_is_up() -> None:
 def test_processes_of_the_machine_are_out_of_sight() -> None:
     mine = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
     assert os.getpid() in mine
-    assert len(mine) < 10, "a private /proc shows this run and little else"
+    # Not how many: switches that other tests run are among them. The first of them all is this run.
+    assert b"pytest" in Path("/proc/1/cmdline").read_bytes(), "a private /proc begins with this run"
 
 
 def test_a_named_namespace_takes_one_end_of_a_veth_pair() -> None:
