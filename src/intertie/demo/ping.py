@@ -89,6 +89,10 @@ class Tally:
         return "\n".join(lines)
 
 
+LAST = 0.3
+"""Seconds for which the last reply is waited for when a run is stopped."""
+
+
 class Pinger:
     """One run. `run()` returns when `count` requests are answered or late, or after `stop()`."""
 
@@ -123,8 +127,18 @@ class Pinger:
             self._listen((due if more else time.monotonic() + 0.1) - time.monotonic())
             for number in self._tally.late(time.monotonic()):
                 say(f"no answer to icmp_seq={number}")
+        self._hear_the_last()
         say(self._tally.summary(str(self._target), time.monotonic() - start))
         return 0 if self._tally.times else 1
+
+    def _hear_the_last(self) -> None:
+        """Who is stopped between a request and its reply has lost nothing."""
+        until = time.monotonic() + LAST
+        while self._tally.waiting and (left := until - time.monotonic()) > 0:
+            readable, _, _ = select.select([self._socket.fileno()], [], [], left)
+            if readable:
+                packet, source = self._socket.recvfrom(65535)
+                self._take(packet, str(source[0]))
 
     def _send(self) -> None:
         number = self._tally.left(time.monotonic())
